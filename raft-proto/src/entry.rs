@@ -1,0 +1,189 @@
+//! Log entries (§5.3) and their size.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Deref;
+
+use bytes::Bytes;
+
+use crate::{ConfChange, ConfChangeV2, Index, LogPosition, Term};
+
+/// What an entry holds, by name only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// A command for the state machine, or the empty entry at the start of a term.
+    Normal,
+    /// A membership change in the older format.
+    ConfChange,
+    /// A membership change in the newer format.
+    ConfChangeV2,
+}
+
+/// What an entry holds. Membership changes are decoded already: bytes that don't decode never become an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Payload {
+    /// A command for the state machine. Empty for the entry that a leader appends at the start of its term (§8).
+    Normal(Bytes),
+    /// A membership change in the older format.
+    ConfChange(Arc<ConfChange>),
+    /// A membership change in the newer format.
+    ConfChangeV2(Arc<ConfChangeV2>),
+}
+
+impl Default for Payload {
+    fn default() -> Payload {
+        Payload::Normal(Bytes::new())
+    }
+}
+
+impl Payload {
+    /// Its length in bytes as it travels: what the limits on uncommitted and in-flight bytes count.
+    pub fn len(&self) -> u64 {
+        match self {
+            Payload::Normal(data) => count(data.len()),
+            Payload::ConfChange(change) => conf_change_len(change),
+            Payload::ConfChangeV2(change) => conf_change_v2_len(change),
+        }
+    }
+
+    /// Is it the empty command?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The membership change that it holds, if it holds one, in the newer format.
+    pub fn as_conf_change(&self) -> Option<ConfChangeV2> {
+        match self {
+            Payload::Normal(_) => None,
+            Payload::ConfChange(change) => Some(change.to_v2()),
+            Payload::ConfChangeV2(change) => Some(ConfChangeV2::clone(change)),
+        }
+    }
+
+    /// What it holds, by name.
+    pub fn kind(&self) -> EntryKind {
+        match self {
+            Payload::Normal(_) => EntryKind::Normal,
+            Payload::ConfChange(_) => EntryKind::ConfChange,
+            Payload::ConfChangeV2(_) => EntryKind::ConfChangeV2,
+        }
+    }
+}
+
+/// An entry of the replicated log (§5.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// The term of the leader that created it.
+    pub term: Term,
+    /// Its place in the log.
+    pub index: Index,
+    /// What it holds.
+    pub payload: Payload,
+}
+
+impl Entry {
+    /// An entry that holds this command.
+    pub fn normal(term: Term, index: Index, data: Bytes) -> Entry {
+        Entry { term, index, payload: Payload::Normal(data) }
+    }
+
+    /// What it holds, by name.
+    pub fn kind(&self) -> EntryKind {
+        self.payload.kind()
+    }
+
+    /// Its identity.
+    pub fn position(&self) -> LogPosition {
+        LogPosition { term: self.term, index: self.index }
+    }
+
+    /// The bytes that the command has, if it is one.
+    pub fn data(&self) -> Option<&Bytes> {
+        match &self.payload {
+            Payload::Normal(data) => Some(data),
+            Payload::ConfChange(_) | Payload::ConfChangeV2(_) => None,
+        }
+    }
+
+    /// Its length in bytes in its protobuf encoding, which is what the limits on messages and on batches of
+    /// committed entries count.
+    pub fn encoded_len(&self) -> u64 {
+        let payload = self.payload.len();
+        let (kind, data) = match &self.payload {
+            Payload::Normal(_) if payload == 0 => (0, 0),
+            Payload::Normal(_) => (0, bytes_field_len(payload)),
+            Payload::ConfChange(_) | Payload::ConfChangeV2(_) => (2, bytes_field_len(payload)),
+        };
+        varint_len(self.term.get())
+            .saturating_add(varint_len(self.index.get()))
+            .saturating_add(2)
+            .saturating_add(kind)
+            .saturating_add(data)
+    }
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// The length of a number as a varint: seven bits to a byte.
+const fn varint_len(value: u64) -> u64 {
+    let bits = 64_u32.saturating_sub((value | 1).leading_zeros());
+    bits.div_ceil(7) as u64
+}
+
+const fn bytes_field_len(len: u64) -> u64 {
+    len.saturating_add(varint_len(len)).saturating_add(1)
+}
+
+fn context_len(context: &Bytes) -> u64 {
+    if context.is_empty() { 0 } else { bytes_field_len(count(context.len())) }
+}
+
+fn node_len(node: Option<crate::NodeId>) -> u64 {
+    varint_len(node.map_or(0, crate::NodeId::get)).saturating_add(1)
+}
+
+fn conf_change_len(change: &ConfChange) -> u64 {
+    let id = if change.id == 0 { 0 } else { varint_len(change.id).saturating_add(1) };
+    node_len(change.node).saturating_add(2).saturating_add(id).saturating_add(context_len(&change.context))
+}
+
+fn conf_change_v2_len(change: &ConfChangeV2) -> u64 {
+    change.changes.iter().fold(context_len(&change.context).saturating_add(2), |len, single| {
+        len.saturating_add(bytes_field_len(node_len(single.node).saturating_add(2)))
+    })
+}
+
+/// A batch of consecutive entries that is shared, not copied: the messages of one broadcast hold the same batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Entries(Arc<[Entry]>);
+
+impl Deref for Entries {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        &self.0
+    }
+}
+
+impl From<Vec<Entry>> for Entries {
+    fn from(entries: Vec<Entry>) -> Entries {
+        Entries(entries.into())
+    }
+}
+
+impl FromIterator<Entry> for Entries {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Entries {
+        Entries(entries.into_iter().collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = &'a Entry;
+    type IntoIter = core::slice::Iter<'a, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
