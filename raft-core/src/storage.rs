@@ -1,0 +1,141 @@
+//! The log and state on disk, as the core reads them.
+//!
+//! The caller owns its storage and writes to it as [`Ready`](crate::Ready) says; the core only reads. Its answers
+//! are checked like a peer's messages: one that makes no sense is a [`StorageError::Inconsistent`], never a panic.
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use raft_proto::{ConfState, Entry, HardState, Index, NodeId, Snapshot, Term};
+
+pub use memory::MemoryStorage;
+
+/// What a node starts from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InitialState {
+    /// The last hard state that was written; all zero for a node that never wrote any.
+    pub hard_state: HardState,
+    /// The configuration as of the last entry *applied* (see [`Config::applied`](crate::Config::applied)), which is
+    /// that of the latest snapshot where no later change was applied. Empty for a node that is to join a cluster.
+    pub conf_state: ConfState,
+}
+
+/// The storage that the core reads (§5, "persistent state").
+///
+/// Every method is called from inside a call on [`RawNode`](crate::RawNode), on the same thread, and should answer
+/// at once. What was given in a `Ready` must be readable here by the time that it is acknowledged with
+/// [`on_persisted`](crate::RawNode::on_persisted), and may be readable before.
+pub trait Storage {
+    /// The state to start from. Called once, by [`RawNode::new`](crate::RawNode::new).
+    fn initial_state(&self) -> Result<InitialState, StorageError>;
+
+    /// The index of the first entry that can be read: one more than the last that was compacted away.
+    /// 1 in a log that was never compacted.
+    fn first_index(&self) -> Result<Index, StorageError>;
+
+    /// The index of the last entry; `first_index() - 1` in an empty log.
+    fn last_index(&self) -> Result<Index, StorageError>;
+
+    /// The term of the entry at `index`. It is known from `first_index() - 1` (the last one compacted away, which a
+    /// snapshot names) to `last_index()`: below is [`StorageError::Compacted`], above [`StorageError::Unavailable`].
+    fn term(&self, index: Index) -> Result<Term, StorageError>;
+
+    /// Appends to `into` the entries of `range` (its end excluded), in order, without gaps. Stops before the entry
+    /// with which their summed [`Entry::encoded_len`] would pass `max_bytes`, but gives at least one.
+    ///
+    /// [`StorageError::Fetching`] says that they aren't in memory: the core goes on without them and asks again
+    /// at the next tick or message that calls for them.
+    fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>) -> Result<(), StorageError>;
+
+    /// A snapshot for the node `to`, of index `at_least` or above if there is one. Any snapshot that was taken may be
+    /// given. [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
+    /// it hears from that node next.
+    fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError>;
+}
+
+/// Why a storage can't answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The index lies before the log: it was compacted away.
+    Compacted,
+    /// The index lies behind the log: there is no such entry.
+    Unavailable,
+    /// The entries are being fetched; ask again.
+    Fetching,
+    /// A snapshot is being made; ask again.
+    SnapshotTemporarilyUnavailable,
+    /// The answer made no sense; the core didn't use it.
+    Inconsistent(Inconsistency),
+    /// Anything else: an IO error, a checksum that failed.
+    Other(Box<dyn core::error::Error + Send + Sync>),
+}
+
+/// How a storage's answer can make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inconsistency {
+    /// Entries weren't consecutive, or began elsewhere than asked.
+    NotContiguous,
+    /// Entries beyond what was asked.
+    MoreThanAsked,
+    /// No entry at all, though the range wasn't empty.
+    NothingForRange,
+    /// Terms that go down along the log, or above the current one.
+    TermsOutOfOrder,
+    /// The last index lies more than one before the first.
+    LastBeforeFirst,
+    /// An index or a term beyond [`Index::LIMIT`] or [`Term::LIMIT`].
+    OutOfRange,
+    /// A snapshot of nothing: its index is zero.
+    EmptySnapshot,
+    /// A snapshot whose configuration isn't one.
+    SnapshotConfState,
+}
+
+impl fmt::Display for Inconsistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Inconsistency::NotContiguous => "the entries aren't consecutive from the first index asked for",
+            Inconsistency::MoreThanAsked => "there are more entries than asked for",
+            Inconsistency::NothingForRange => "there is no entry for a range that isn't empty",
+            Inconsistency::TermsOutOfOrder => "the terms go down along the log or exceed the current term",
+            Inconsistency::LastBeforeFirst => "the last index lies more than one before the first",
+            Inconsistency::OutOfRange => "an index or a term is beyond the limit",
+            Inconsistency::EmptySnapshot => "the snapshot has index zero",
+            Inconsistency::SnapshotConfState => "the snapshot's configuration is not valid",
+        })
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorageError::Compacted => f.write_str("the log is compacted beyond the index"),
+            StorageError::Unavailable => f.write_str("the log ends before the index"),
+            StorageError::Fetching => f.write_str("the entries are being fetched"),
+            StorageError::SnapshotTemporarilyUnavailable => f.write_str("a snapshot is being made"),
+            StorageError::Inconsistent(how) => write!(f, "the storage gave an answer that makes no sense: {how}"),
+            StorageError::Other(error) => write!(f, "the storage failed: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            StorageError::Other(error) => Some(error.as_ref()),
+            StorageError::Compacted
+            | StorageError::Unavailable
+            | StorageError::Fetching
+            | StorageError::SnapshotTemporarilyUnavailable
+            | StorageError::Inconsistent(_) => None,
+        }
+    }
+}
