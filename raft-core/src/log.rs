@@ -358,11 +358,12 @@ impl<S: Storage> RaftLog<S> {
         if let Some(covers) = write.covers.filter(|_| write.term == term) {
             self.unstable.stable_to(covers);
         }
-        if let Some(index) = write.snapshot {
-            if self.unstable.stable_snapshot(index) && index > self.applied {
-                self.applied = index;
-                self.pages.on_applied(index);
-            }
+        if let Some(index) = write.snapshot
+            && self.unstable.stable_snapshot(index)
+            && index > self.applied
+        {
+            self.applied = index;
+            self.pages.on_applied(index);
         }
     }
 

@@ -182,7 +182,18 @@ impl<S: Storage> Raft<S> {
             Body::Heartbeat(heartbeat) if heartbeat.commit > log.last().index => {
                 Err(StepError::CommitBeyondLog { commit: heartbeat.commit, last: log.last().index })
             }
-            body => Ok(Prepared::Plain(body)),
+            body @ (Body::Heartbeat(_)
+            | Body::Propose(_)
+            | Body::AppendEntriesReply(_)
+            | Body::RequestVote(_)
+            | Body::RequestVoteReply(_)
+            | Body::PreVote(_)
+            | Body::PreVoteReply(_)
+            | Body::HeartbeatReply(_)
+            | Body::TransferLeader(_)
+            | Body::TimeoutNow
+            | Body::ReadIndex(_)
+            | Body::ReadIndexReply(_)) => Ok(Prepared::Plain(body)),
         }
     }
 

@@ -135,11 +135,11 @@ impl HandedOut {
         ready.hard_state = (hard_state != self.hard_state).then_some(hard_state);
         self.hard_state = hard_state;
 
-        if !common.log.to_apply().is_empty() {
-            if let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries) {
-                common.storage_failed(&error);
-                ready.storage_error = Some(error);
-            }
+        if !common.log.to_apply().is_empty()
+            && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
+        {
+            common.storage_failed(&error);
+            ready.storage_error = Some(error);
         }
         ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
         ready.must_sync = promised || !ready.entries.is_empty() || ready.snapshot.is_some();
