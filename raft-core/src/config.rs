@@ -64,6 +64,14 @@ pub struct Config {
     /// be lost without notice, or arrive twice. Default false.
     pub disable_proposal_forwarding: bool,
 
+    /// Append membership changes even if an earlier one may be unapplied, or a joint configuration must be left first.
+    /// For a caller that keeps these rules itself. Default false.
+    pub disable_conf_change_validation: bool,
+
+    /// A leader that a membership change removes, or makes a learner, steps down when it applies the change. Otherwise it
+    /// goes on to lead, without a vote, until another takes over. Default true.
+    pub step_down_on_removal: bool,
+
     /// Entries are handed out for application only when they are durable *on this node*. Needed by a caller
     /// that applies the committed entries of a `Ready` before that `Ready`'s own entries are durable. Default false:
     /// the committed entries of a `Ready` may be among its entries, and are to be applied after those are durable.
@@ -95,6 +103,8 @@ impl Config {
             max_committed_bytes: 64 << 20,
             max_uncommitted_bytes: 1 << 30,
             disable_proposal_forwarding: false,
+            disable_conf_change_validation: false,
+            step_down_on_removal: true,
             async_writes: false,
             applied: Index::ZERO,
             seed: 0,

@@ -137,8 +137,6 @@ pub enum ProposeError {
     },
     /// There is nothing to propose.
     Empty,
-    /// A membership change, which this version doesn't make.
-    MembershipIsFixed,
     /// The log has no room for another index (2^63 entries).
     LogFull,
 }
@@ -179,6 +177,30 @@ pub enum CampaignError {
     TermsExhausted,
     /// The storage couldn't be read.
     Storage(StorageError),
+}
+
+/// Why leadership can't be handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// No leader is known who could do it.
+    NoLeader,
+    /// The target leads already.
+    AlreadyLeader,
+    /// The target isn't in the configuration.
+    UnknownNode(NodeId),
+    /// The target is a learner.
+    NotAVoter(NodeId),
+}
+
+/// Why the leader can't be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForgetLeaderError {
+    /// This node isn't a follower.
+    NotAFollower,
+    /// Leases are on, and the leader may rely on this node.
+    BoundByLease,
 }
 
 /// Why an acknowledgement is refused.
@@ -270,7 +292,6 @@ impl fmt::Display for ProposeError {
                 write!(f, "more than {limit} bytes would be appended and not yet applied")
             }
             ProposeError::Empty => f.write_str("there is nothing to propose"),
-            ProposeError::MembershipIsFixed => f.write_str("the membership is fixed"),
             ProposeError::LogFull => f.write_str("the log has no index left"),
         }
     }
@@ -305,6 +326,26 @@ impl fmt::Display for CampaignError {
     }
 }
 
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TransferError::NoLeader => f.write_str("no leader is known"),
+            TransferError::AlreadyLeader => f.write_str("the node leads already"),
+            TransferError::UnknownNode(id) => write!(f, "node {id} is not in the configuration"),
+            TransferError::NotAVoter(id) => write!(f, "node {id} is a learner"),
+        }
+    }
+}
+
+impl fmt::Display for ForgetLeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ForgetLeaderError::NotAFollower => "this node is not a follower",
+            ForgetLeaderError::BoundByLease => "a leader's lease may rely on this node",
+        })
+    }
+}
+
 impl fmt::Display for AckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -333,6 +374,8 @@ impl core::error::Error for ProposeError {}
 impl core::error::Error for ReadError {}
 impl core::error::Error for CampaignError {}
 impl core::error::Error for AckError {}
+impl core::error::Error for TransferError {}
+impl core::error::Error for ForgetLeaderError {}
 
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> StartError {

@@ -97,12 +97,17 @@ mod storage;
 mod trace;
 
 pub use config::{Config, ConfigError};
-pub use error::{AckError, CampaignError, ProposeError, ReadError, StartError, StepError};
-pub use membership::{ConfStateError, Configuration};
+pub use error::{
+    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+};
+pub use membership::{ConfChangeError, ConfStateError, Configuration};
 pub use raft::invariants::Violation;
 pub use raw_node::RawNode;
 pub use ready::Ready;
-pub use report::{Counters, DroppedRead, Proposal, ReadMode, ReadState, RoleKind, SnapshotStatus, SoftState};
+pub use report::{
+    ConfChangeProposal, ConfChangeRefusal, Counters, DroppedRead, Proposal, ReadMode, ReadState, RoleKind,
+    SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
+};
 pub use status::{PeerState, PeerStatus, Status};
 pub use storage::{Inconsistency, InitialState, MemoryStorage, Storage, StorageError};
 

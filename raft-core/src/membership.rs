@@ -1,5 +1,6 @@
 //! The configuration: who votes and who only learns (thesis §4). Pure: no message, log or role is known here.
 
+mod changer;
 #[cfg(test)]
 mod tests;
 
@@ -7,6 +8,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use raft_proto::{ConfState, NodeId};
+
+pub use changer::ConfChangeError;
 
 use crate::quorum::{JointQuorum, MajorityQuorum};
 

@@ -16,7 +16,8 @@ mod term_gate;
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entries, HardState, Index, Message, NodeId, Snapshot, Term,
+    AppendEntries, AppendEntriesReply, Body, ConfChangeV2, ConfState, Entries, HardState, Index, Message,
+    NodeId, Snapshot, Term,
 };
 
 use self::candidate::Candidate;
@@ -24,18 +25,23 @@ use self::clock::Clock;
 use self::common::{Common, Next, Timer};
 use self::election::Ballot;
 use self::follower::Follower;
-use self::leader::{Leader, Origin, Read};
+use self::leader::{Appended, Leader, Origin, Read};
 use self::outbox::Outbox;
 use self::rng::Rng;
 use self::snapshot::SnapshotPlan;
 use self::term_gate::{Verdict, View};
 use crate::config::Config;
-use crate::error::{AckError, CampaignError, ProposeError, ReadError, StartError, StepError};
+use crate::error::{
+    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+};
 use crate::log::{AppendError, AppendPlan, RaftLog};
-use crate::membership::Configuration;
-use crate::report::{Counters, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState};
+use crate::membership::{ConfChangeError, Configuration};
+use crate::report::{
+    ConfChangeRefusal, Counters, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState,
+    TransferEnd, TransferOutcome,
+};
 use crate::storage::{Inconsistency, Storage, StorageError};
-use crate::trace::{Trace, debug, info, trace};
+use crate::trace::{Ids, Trace, debug, info, trace};
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -232,6 +238,9 @@ impl<S: Storage> Raft<S> {
             (Prepared::Plain(Body::PreVoteReply(reply)), Role::Candidate(candidate)) => {
                 candidate.on_reply(common, Ballot::PreVote, from, reply)
             }
+            (Prepared::Plain(Body::TransferLeader(transfer)), Role::Leader(leader)) => {
+                leader.transfer_for_peer(common, transfer.transferee)
+            }
             (Prepared::Plain(Body::TimeoutNow), Role::Follower(_)) => election::on_timeout_now(common),
             (Prepared::Plain(Body::Propose(propose)), _) => {
                 self.propose(from, propose.entries)?;
@@ -302,18 +311,63 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Proposes entries; `from` is the node whose caller wants them.
-    pub(crate) fn propose(&mut self, from: NodeId, entries: Entries) -> Result<Proposal, ProposeError> {
+    pub(crate) fn propose(
+        &mut self,
+        from: NodeId,
+        entries: Entries,
+    ) -> Result<(Proposal, Option<ConfChangeRefusal>), ProposeError> {
         if entries.is_empty() {
             return Err(ProposeError::Empty);
         }
         let common = &mut self.common;
         match &mut self.role {
             Role::Follower(follower) => {
-                follower.propose(common, from, entries).map(|to| Proposal::Forwarded { to })
+                follower.propose(common, from, entries).map(|to| (Proposal::Forwarded { to }, None))
             }
             Role::Candidate(_) => Err(ProposeError::Campaigning),
-            Role::Leader(leader) => leader.propose(common, &entries),
+            Role::Leader(leader) => {
+                let Appended { first, last, refused } = leader.propose(common, &entries)?;
+                Ok((Proposal::Appended { term: common.term, first, last }, refused))
+            }
         }
+    }
+
+    /// Hands leadership over, or passes the wish on to the leader (thesis §3.10).
+    pub(crate) fn transfer_leader(&mut self, to: NodeId) -> Result<(), TransferError> {
+        let common = &mut self.common;
+        match &mut self.role {
+            Role::Follower(follower) => follower.transfer_leader(common, to),
+            Role::Candidate(_) => Err(TransferError::NoLeader),
+            Role::Leader(leader) => leader.transfer(common, to),
+        }
+    }
+
+    /// The caller knows that the leader is gone.
+    pub(crate) fn forget_leader(&mut self) -> Result<(), ForgetLeaderError> {
+        if self.common.config.lease_reads {
+            return Err(ForgetLeaderError::BoundByLease);
+        }
+        match &mut self.role {
+            Role::Follower(follower) => {
+                follower.forget_leader(&mut self.common);
+                Ok(())
+            }
+            Role::Candidate(_) | Role::Leader(_) => Err(ForgetLeaderError::NotAFollower),
+        }
+    }
+
+    /// A membership change was applied.
+    pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
+        let common = &mut self.common;
+        common.membership = common.membership.apply(change)?;
+        let state = common.membership.to_conf_state();
+        info!(common.trace, "membership", "voters" => Ids(&state.voters), "outgoing" => Ids(&state.voters_outgoing),
+            "learners" => Ids(&state.learners), "learners_next" => Ids(&state.learners_next));
+        if let Role::Leader(leader) = &mut self.role {
+            let next = leader.on_membership(common);
+            self.become_next(next);
+        }
+        Ok(state)
     }
 
     /// Asks for a read index for this node's own caller.
@@ -361,6 +415,7 @@ impl<S: Storage> Raft<S> {
         let bytes = self.common.log.on_applied(index)?;
         if let Role::Leader(leader) = &mut self.role {
             leader.on_applied(bytes);
+            leader.leave_joint_if_due(&mut self.common);
         }
         Ok(())
     }
@@ -417,7 +472,13 @@ impl<S: Storage> Raft<S> {
         match role {
             Role::Follower(follower) => drop_all(&mut follower.into_reads()),
             Role::Candidate(_) => {}
-            Role::Leader(leader) => drop_all(&mut leader.into_reads()),
+            Role::Leader(leader) => {
+                let transferee = leader.transferee();
+                drop_all(&mut leader.into_reads());
+                if let Some(to) = transferee {
+                    common.outbox.transfers.push(TransferOutcome { to, end: TransferEnd::SteppedDown });
+                }
+            }
         }
     }
 }

@@ -1,14 +1,21 @@
 //! The only door.
 
+use alloc::sync::Arc;
+
 use bytes::Bytes;
-use raft_proto::{Entries, Entry, Index, Message, NodeId, Payload, Term};
+use raft_proto::{
+    ConfChange, ConfChangeV2, ConfState, Entries, Entry, Index, Message, NodeId, Payload, Term,
+};
 
 use crate::config::Config;
-use crate::error::{AckError, CampaignError, ProposeError, ReadError, StartError, StepError};
+use crate::error::{
+    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+};
+use crate::membership::ConfChangeError;
 use crate::raft::Raft;
 use crate::raft::invariants::{self, Violation};
 use crate::ready::{HandedOut, Ready};
-use crate::report::{Proposal, ReadMode, RoleKind, SnapshotStatus};
+use crate::report::{ConfChangeProposal, Proposal, ReadMode, RoleKind, SnapshotStatus};
 use crate::status::Status;
 use crate::storage::Storage;
 use crate::trace::Trace;
@@ -91,7 +98,56 @@ impl<S: Storage> RawNode<S> {
     pub fn propose_batch(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposal, ProposeError> {
         let entry = |data| Entry { payload: Payload::Normal(data), ..Entry::default() };
         let entries: Entries = data.into_iter().map(entry).collect();
-        self.raft.propose(self.id(), entries)
+        self.raft.propose(self.id(), entries).map(|(proposal, _)| proposal)
+    }
+
+    /// A change of the membership (thesis §4). It is made when its entry is applied: the caller decodes nothing, it finds
+    /// the change in the entry's [`Payload`] and gives it to [`apply_conf_change`](RawNode::apply_conf_change).
+    ///
+    /// # Errors
+    /// As [`propose`](RawNode::propose). A change that can't be made now is no error: the result says why, and an empty
+    /// entry stands in its place.
+    pub fn propose_conf_change(&mut self, change: ConfChangeV2) -> Result<ConfChangeProposal, ProposeError> {
+        self.propose_change(Payload::ConfChangeV2(Arc::new(change)))
+    }
+
+    /// The same, in the older format of a change of one node.
+    ///
+    /// # Errors
+    /// As [`propose_conf_change`](RawNode::propose_conf_change).
+    pub fn propose_conf_change_v1(&mut self, change: ConfChange) -> Result<ConfChangeProposal, ProposeError> {
+        self.propose_change(Payload::ConfChange(Arc::new(change)))
+    }
+
+    fn propose_change(&mut self, payload: Payload) -> Result<ConfChangeProposal, ProposeError> {
+        let entry = Entry { payload, ..Entry::default() };
+        let result = self.raft.propose(self.id(), core::iter::once(entry).collect())?;
+        Ok(match result {
+            (Proposal::Appended { term, last, .. }, None) => {
+                ConfChangeProposal::Appended { term, index: last }
+            }
+            (Proposal::Appended { term, last, .. }, Some(reason)) => {
+                ConfChangeProposal::Refused { term, index: last, reason }
+            }
+            (Proposal::Forwarded { to }, _) => ConfChangeProposal::Forwarded { to },
+        })
+    }
+
+    /// Hand leadership over to this voter (thesis §3.10). Until that has ended, as [`Ready::transfers`] tells, proposals are
+    /// refused. At a follower the wish is passed on to the leader, and nothing tells what became of it.
+    ///
+    /// # Errors
+    /// [`TransferError`] says why not.
+    pub fn transfer_leader(&mut self, to: NodeId) -> Result<(), TransferError> {
+        self.raft.transfer_leader(to)
+    }
+
+    /// The leader is known to be gone: this follower may vote for another at once. Any word from the leader revokes it.
+    ///
+    /// # Errors
+    /// [`ForgetLeaderError`] says why not.
+    pub fn forget_leader(&mut self) -> Result<(), ForgetLeaderError> {
+        self.raft.forget_leader()
     }
 
     /// A client wants to read what is committed by now, without an entry in the log (thesis §6.4). The answer comes in
@@ -164,6 +220,17 @@ impl<S: Storage> RawNode<S> {
     /// [`AckError::NotHandedOutForApply`] beyond what was handed out. An index that was acknowledged before is no error.
     pub fn on_applied(&mut self, index: Index) -> Result<(), AckError> {
         self.raft.on_applied(index)
+    }
+
+    /// A committed membership change is being applied: the configuration follows it from here on. To be called for each
+    /// such entry, in its turn, before [`on_applied`](RawNode::on_applied). Returns the configuration to store with the
+    /// applied index.
+    ///
+    /// # Errors
+    /// [`ConfChangeError`] names the rule that the change breaks. Then it has no effect, here as on every other node,
+    /// and the entry counts as applied.
+    pub fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
+        self.raft.apply_conf_change(change)
     }
 
     /// The synchronous way: everything in this `Ready` is durable and applied.

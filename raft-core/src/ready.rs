@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use raft_proto::{Entry, HardState, Message, Snapshot};
 
 use crate::raft::Raft;
-use crate::report::{DroppedRead, ReadState, SoftState};
+use crate::report::{DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
 
 /// A batch of work for the caller, by obligation. See the crate's documentation for the order.
@@ -22,6 +22,8 @@ pub struct Ready {
     pub read_states: Vec<ReadState>,
     /// Reads that were accepted and won't be answered, each with its reason.
     pub dropped_reads: Vec<DroppedRead>,
+    /// How transfers of leadership ended that this node had begun.
+    pub transfers: Vec<TransferOutcome>,
     /// Committed entries couldn't be read from the storage, for this reason. They are asked for again at the next tick.
     pub storage_error: Option<StorageError>,
 
@@ -58,6 +60,7 @@ impl Ready {
         self.soft_state.is_none()
             && self.read_states.is_empty()
             && self.dropped_reads.is_empty()
+            && self.transfers.is_empty()
             && self.storage_error.is_none()
             && self.messages.is_empty()
             && self.snapshot.is_none()
@@ -82,6 +85,7 @@ impl Ready {
         self.soft_state = None;
         self.read_states.clear();
         self.dropped_reads.clear();
+        self.transfers.clear();
         self.storage_error = None;
         self.messages.clear();
         self.snapshot = None;
@@ -148,6 +152,7 @@ impl HandedOut {
         core::mem::swap(&mut ready.messages, &mut outbox.messages);
         core::mem::swap(&mut ready.read_states, &mut outbox.read_states);
         core::mem::swap(&mut ready.dropped_reads, &mut outbox.dropped_reads);
+        core::mem::swap(&mut ready.transfers, &mut outbox.transfers);
         let mut own = Vec::new();
         for message in outbox.held.drain(..) {
             if message.to == common.config.id {

@@ -88,6 +88,69 @@ pub enum Proposal {
     },
 }
 
+/// What the proposal of a membership change came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConfChangeProposal {
+    /// This node leads and has appended it; the change is made when the entry is applied.
+    Appended {
+        /// The term of its entry.
+        term: Term,
+        /// Its index.
+        index: Index,
+    },
+    /// It can't be made now. An empty entry stands in its place.
+    Refused {
+        /// The term of the empty entry.
+        term: Term,
+        /// Its index.
+        index: Index,
+        /// Why.
+        reason: ConfChangeRefusal,
+    },
+    /// It was passed on to the leader.
+    Forwarded {
+        /// The leader.
+        to: NodeId,
+    },
+}
+
+/// Why a membership change can't be made now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfChangeRefusal {
+    /// An earlier change may be unapplied until this index is applied here.
+    ChangePending {
+        /// The index.
+        index: Index,
+    },
+    /// The joint configuration must be left first.
+    JointPending,
+    /// There is no joint configuration to leave.
+    NotJoint,
+}
+
+/// How a transfer of leadership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransferOutcome {
+    /// To whom it was to go.
+    pub to: NodeId,
+    /// How it ended.
+    pub end: TransferEnd,
+}
+
+/// How a transfer of leadership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransferEnd {
+    /// This node no longer leads. Who does is in [`Ready::soft_state`](crate::Ready::soft_state), as soon as it is heard.
+    SteppedDown,
+    /// The target didn't take over within an election time-out. It still may.
+    TimedOut,
+    /// The target is no longer a voter.
+    TargetRemoved,
+    /// Another transfer was asked for.
+    Superseded,
+}
+
 /// What a node has counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -106,6 +169,29 @@ impl fmt::Display for RoleKind {
             RoleKind::PreCandidate => "pre-candidate",
             RoleKind::Candidate => "candidate",
             RoleKind::Leader => "leader",
+        })
+    }
+}
+
+impl fmt::Display for ConfChangeRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfChangeRefusal::ChangePending { index } => {
+                write!(f, "an earlier change may be unapplied until index {index} is applied")
+            }
+            ConfChangeRefusal::JointPending => f.write_str("the joint configuration must be left first"),
+            ConfChangeRefusal::NotJoint => f.write_str("there is no joint configuration to leave"),
+        }
+    }
+}
+
+impl fmt::Display for TransferEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TransferEnd::SteppedDown => "stepped down",
+            TransferEnd::TimedOut => "timed out",
+            TransferEnd::TargetRemoved => "target removed",
+            TransferEnd::Superseded => "superseded",
         })
     }
 }

@@ -40,6 +40,8 @@ pub struct Status {
     pub writes_in_flight: usize,
     /// Payload bytes that a leader has appended in its term and not yet applied.
     pub uncommitted_bytes: u64,
+    /// To whom a leader is handing over.
+    pub transferee: Option<NodeId>,
     /// Reads that wait to be confirmed.
     pub pending_reads: usize,
     /// A leader's view of all members, itself included, in ascending order; empty in other roles.
@@ -91,14 +93,14 @@ impl Status {
     pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> Status {
         let common = &raft.common;
         let soft_state = raft.soft_state();
-        let (progress, uncommitted_bytes, pending_reads) = match &raft.role {
-            Role::Follower(follower) => (Vec::new(), 0, follower.pending_reads()),
-            Role::Candidate(_) => (Vec::new(), 0, 0),
+        let (progress, uncommitted_bytes, pending_reads, transferee) = match &raft.role {
+            Role::Follower(follower) => (Vec::new(), 0, follower.pending_reads(), None),
+            Role::Candidate(_) => (Vec::new(), 0, 0, None),
             Role::Leader(leader) => {
                 let peers = leader.progress.iter();
                 let peers =
                     peers.map(|(id, peer)| PeerStatus::of(id, peer, common.membership.is_learner(id)));
-                (peers.collect(), leader.uncommitted(), leader.pending_reads())
+                (peers.collect(), leader.uncommitted(), leader.pending_reads(), leader.transferee())
             }
         };
         Status {
@@ -116,6 +118,7 @@ impl Status {
             election_timeout: common.clock.election_timeout(),
             writes_in_flight: common.log.writes_in_flight(),
             uncommitted_bytes,
+            transferee,
             pending_reads,
             progress,
             counters: common.counters,

@@ -43,6 +43,15 @@ impl fmt::Display for OrNone {
     }
 }
 
+/// Shows a list of nodes.
+pub(crate) struct Ids<'a>(pub(crate) &'a [NodeId]);
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|id| id.get())).finish()
+    }
+}
+
 macro_rules! emit {
     ($level:ident, $trace:expr, $message:literal, $($key:literal => $value:expr),+) => {{
         #[cfg(feature = "slog")]

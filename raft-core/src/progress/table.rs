@@ -28,6 +28,12 @@ impl ProgressTable {
         self.rows.get_mut(at).map(|(_, progress)| progress)
     }
 
+    /// Removes a peer.
+    pub(crate) fn take(&mut self, id: NodeId) -> Option<Progress> {
+        let at = self.rows.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.rows.remove(at).1)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Progress)> {
         self.rows.iter().map(|(id, progress)| (*id, progress))
     }

@@ -5,12 +5,12 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 use raft_proto::{
     AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, HeartbeatReply, NodeId, Propose, ReadIndex,
-    ReadIndexReply, Snapshot,
+    ReadIndexReply, Snapshot, TransferLeader,
 };
 
 use super::common::{Common, Next};
 use super::snapshot::{self, SnapshotPlan};
-use crate::error::{ProposeError, ReadError};
+use crate::error::{ProposeError, ReadError, TransferError};
 use crate::log::AppendPlan;
 use crate::report::{DroppedRead, ReadMode, ReadState};
 use crate::storage::Storage;
@@ -123,6 +123,25 @@ impl Follower {
         }
         common.pass_on(from, leader, Body::Propose(Propose { entries }));
         Ok(leader)
+    }
+
+    /// Passes the wish to hand leadership over on to the leader.
+    pub(crate) fn transfer_leader<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        transferee: NodeId,
+    ) -> Result<(), TransferError> {
+        let leader = self.leader.ok_or(TransferError::NoLeader)?;
+        common.send(leader, Body::TransferLeader(TransferLeader { transferee }));
+        Ok(())
+    }
+
+    /// The leader is gone, says the caller: this node may vote for another. The reads that were passed on won't be answered.
+    pub(crate) fn forget_leader<S: Storage>(&mut self, common: &mut Common<S>) {
+        self.leader = None;
+        for read in core::mem::take(&mut self.reads) {
+            common.drop_read(DroppedRead { context: read.context, reason: ReadError::LeaderChanged });
+        }
     }
 
     /// Asks the leader for a read index.

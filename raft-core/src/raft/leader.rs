@@ -1,7 +1,9 @@
 //! The leader (§5.3, §5.4).
 
 mod read_index;
+mod reconfigure;
 mod replication;
+mod transfer;
 
 use alloc::vec::Vec;
 
@@ -9,11 +11,12 @@ use bytes::Bytes;
 use raft_proto::{AppendEntriesReply, Body, Entries, Entry, Index, NodeId, Payload};
 
 use super::common::{Common, Next, Timer};
+use crate::config::Config;
 use crate::error::ProposeError;
 use crate::progress::{Progress, ProgressTable, Window};
-use crate::report::Proposal;
+use crate::report::{ConfChangeRefusal, TransferEnd};
 use crate::storage::Storage;
-use crate::trace::{debug, info};
+use crate::trace::{Ids, debug, info};
 
 pub(crate) use read_index::{Origin, Read};
 
@@ -30,6 +33,26 @@ pub(crate) struct Leader {
     /// Payload bytes that were appended in this term and aren't applied here yet.
     uncommitted: u64,
     reads: Reads,
+    /// No membership change is appended before this index is applied.
+    conf_gate: Index,
+    /// To whom leadership is being handed over.
+    transferee: Option<NodeId>,
+    /// Somebody was told to campaign: followers no longer keep to a lease.
+    gave_up_lease: bool,
+}
+
+/// What may be on its way to a peer.
+fn window(config: &Config) -> Window {
+    Window { messages: config.max_inflight_messages, bytes: config.max_inflight_bytes }
+}
+
+/// What was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) first: Index,
+    pub(crate) last: Index,
+    /// Why a membership change among it was replaced by an empty entry.
+    pub(crate) refused: Option<ConfChangeRefusal>,
 }
 
 impl Leader {
@@ -37,8 +60,7 @@ impl Leader {
     /// current term can be committed by counting (§5.4.2, §8).
     pub(crate) fn new<S: Storage>(common: &mut Common<S>) -> Leader {
         let last = common.log.last().index;
-        let window =
-            Window { messages: common.config.max_inflight_messages, bytes: common.config.max_inflight_bytes };
+        let window = window(&common.config);
         let progress = ProgressTable::new(&common.membership.members(), |id| {
             if id == common.id() {
                 Progress::of_leader(last, window)
@@ -46,8 +68,15 @@ impl Leader {
                 Progress::new(last.next(), window)
             }
         });
-        let mut leader =
-            Leader { progress, term_start: last.next(), uncommitted: 0, reads: Reads::default() };
+        let mut leader = Leader {
+            progress,
+            term_start: last.next(),
+            uncommitted: 0,
+            reads: Reads::default(),
+            conf_gate: last,
+            transferee: None,
+            gave_up_lease: false,
+        };
         leader.append(common, [Payload::default()]);
         leader.broadcast_append(common);
         leader
@@ -66,33 +95,51 @@ impl Leader {
         self.reads.len()
     }
 
-    /// Appends proposals to the log and sends them out.
+    /// Appends proposals to the log and sends them out. A membership change that can't be made now is appended as an empty
+    /// entry in its place, so that what was proposed with it keeps its order; the reason comes with the result.
     pub(crate) fn propose<S: Storage>(
         &mut self,
         common: &mut Common<S>,
         entries: &Entries,
-    ) -> Result<Proposal, ProposeError> {
-        if !common.membership.is_voter(common.id()) {
+    ) -> Result<Appended, ProposeError> {
+        if !common.membership.contains(common.id()) {
             return Err(ProposeError::NotInConfiguration);
         }
-        if entries.iter().any(|entry| entry.payload.as_conf_change().is_some()) {
-            return Err(ProposeError::MembershipIsFixed);
+        if let Some(to) = self.transferee {
+            return Err(ProposeError::Transferring { to });
         }
+        let first = common.log.last().index.next();
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-        if common.log.last().index.plus(count) > Index::LIMIT {
+        if first.plus(count) > Index::LIMIT {
             return Err(ProposeError::LogFull);
         }
-        let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
+        let mut gate = self.conf_gate;
+        let mut refused = None;
+        let mut payloads = Vec::with_capacity(entries.len());
+        for (entry, ahead) in entries.iter().zip(0..) {
+            let admitted = match entry.payload.as_conf_change() {
+                Some(change) => reconfigure::admit(common, &change, first.plus(ahead), &mut gate),
+                None => Ok(()),
+            };
+            payloads.push(match admitted {
+                Ok(()) => entry.payload.clone(),
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    Payload::default()
+                }
+            });
+        }
+        let bytes = payloads.iter().fold(0, |sum: u64, payload| sum.saturating_add(payload.len()));
         let limit = common.config.max_uncommitted_bytes;
         if self.uncommitted > 0 && bytes > 0 && self.uncommitted.saturating_add(bytes) > limit {
             debug!(common.trace, "proposal refused", "uncommitted" => self.uncommitted, "bytes" => bytes);
             return Err(ProposeError::OverUncommittedLimit { limit });
         }
+        self.conf_gate = gate;
         self.uncommitted = self.uncommitted.saturating_add(bytes);
-        let first = common.log.last().index.next();
-        self.append(common, entries.iter().map(|entry| entry.payload.clone()));
+        self.append(common, payloads);
         self.broadcast_append(common);
-        Ok(Proposal::Appended { term: common.term, first, last: common.log.last().index })
+        Ok(Appended { first, last: common.log.last().index, refused })
     }
 
     /// Appends entries of this term. The leader acknowledges them to itself when they are durable, as any peer does.
@@ -111,23 +158,31 @@ impl Leader {
 
     /// One tick: check the quorum (thesis §6.2), send heartbeats.
     pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> Next {
-        if common.clock.take_quorum_check_due() && common.config.check_quorum {
-            let me = common.id();
-            let heard = |id| id == me || self.progress.get(id).is_some_and(|peer| peer.recently_active);
-            if !common.membership.voters().is_quorum(heard) {
-                let silent: Vec<NodeId> =
-                    common.membership.voters().voters().filter(|id| !heard(*id)).collect();
-                info!(common.trace, "quorum lost", "term" => common.term, "silent" => Ids(&silent));
+        if common.clock.take_quorum_check_due() {
+            if common.config.check_quorum && !self.check_quorum(common) {
                 return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
             }
-            for (id, peer) in self.progress.iter_mut() {
-                peer.recently_active = id == me;
-            }
+            self.end_transfer(common, TransferEnd::TimedOut);
         }
         if common.clock.take_heartbeat_due() {
             self.broadcast_heartbeat(common);
         }
         Next::Stay
+    }
+
+    /// Was a quorum heard since this was asked last?
+    fn check_quorum<S: Storage>(&mut self, common: &Common<S>) -> bool {
+        let me = common.id();
+        let heard = |id| id == me || self.progress.get(id).is_some_and(|peer| peer.recently_active);
+        if !common.membership.voters().is_quorum(heard) {
+            let silent: Vec<NodeId> = common.membership.voters().voters().filter(|id| !heard(*id)).collect();
+            info!(common.trace, "quorum lost", "term" => common.term, "silent" => Ids(&silent));
+            return false;
+        }
+        for (id, peer) in self.progress.iter_mut() {
+            peer.recently_active = id == me;
+        }
+        true
     }
 
     /// Entries with this much payload are applied.
@@ -148,14 +203,5 @@ impl Leader {
                 replication::send_append(common, id, peer, replication::Empty::Allowed, &mut batch);
             }
         }
-    }
-}
-
-/// Shows a list of nodes.
-struct Ids<'a>(&'a [NodeId]);
-
-impl core::fmt::Display for Ids<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|id| id.get())).finish()
     }
 }

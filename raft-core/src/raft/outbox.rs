@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use raft_proto::{Body, Message};
 
-use crate::report::{DroppedRead, ReadState};
+use crate::report::{DroppedRead, ReadState, TransferOutcome};
 
 /// What waits for the next `Ready`.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,7 @@ pub(crate) struct Outbox {
     pub(crate) held: Vec<Message>,
     pub(crate) read_states: Vec<ReadState>,
     pub(crate) dropped_reads: Vec<DroppedRead>,
+    pub(crate) transfers: Vec<TransferOutcome>,
 }
 
 impl Outbox {
@@ -32,6 +33,7 @@ impl Outbox {
             && self.held.is_empty()
             && self.read_states.is_empty()
             && self.dropped_reads.is_empty()
+            && self.transfers.is_empty()
     }
 }
 

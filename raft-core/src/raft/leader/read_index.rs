@@ -173,7 +173,7 @@ impl Leader {
     }
 
     /// Answers the reads whose round a quorum has answered.
-    fn release_confirmed<S: Storage>(&mut self, common: &mut Common<S>) {
+    pub(super) fn release_confirmed<S: Storage>(&mut self, common: &mut Common<S>) {
         let Leader { progress, reads, .. } = self;
         let me = common.id();
         let answered = |id| {
@@ -199,7 +199,10 @@ impl Leader {
 
     /// Has a quorum promised not to elect another leader yet?
     fn holds_lease<S: Storage>(&self, common: &Common<S>) -> bool {
-        let Some(heard) = self.reads.quorum_heard.filter(|_| common.config.lease_reads) else { return false };
+        if self.gave_up_lease || self.transferee.is_some() || !common.config.lease_reads {
+            return false;
+        }
+        let Some(heard) = self.reads.quorum_heard else { return false };
         let elapsed = common.clock.now().saturating_sub(heard);
         let margin = u64::from(common.config.lease_drift_ticks).saturating_add(1);
         elapsed.saturating_add(margin) < u64::from(common.clock.election_ticks())

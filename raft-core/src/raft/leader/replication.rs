@@ -162,6 +162,7 @@ impl Leader {
         }
         if from != common.id() {
             self.send_all(common, from);
+            self.continue_transfer(common, from);
         }
         Ok(Next::Stay)
     }

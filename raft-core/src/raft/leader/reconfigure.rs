@@ -1,0 +1,106 @@
+//! Changing the membership (thesis §4), applied when its entry is applied.
+//!
+//! At most one change may be on its way: an entry is refused while an earlier one may be unapplied. A new leader can't
+//! know which of the entries that it inherited are changes without reading them, so it waits for all of them
+//! (`conf_gate`); so it never proposes a change before it has committed an entry of its own term, without which two
+//! leaders could make changes whose quorums don't meet.
+
+use alloc::sync::Arc;
+
+use raft_proto::{ConfChangeV2, Entries, Entry, Index, Payload};
+
+use super::Leader;
+use super::replication::{self, Batch, Empty};
+use crate::progress::{Progress, ProgressTable};
+use crate::raft::common::{Common, Next, Timer};
+use crate::report::{ConfChangeRefusal, TransferEnd};
+use crate::storage::Storage;
+use crate::trace::{debug, info};
+
+/// May this change be appended at `index`, when no other may be before `gate` is applied? If so it closes the gate.
+pub(super) fn admit<S: Storage>(
+    common: &Common<S>,
+    change: &ConfChangeV2,
+    index: Index,
+    gate: &mut Index,
+) -> Result<(), ConfChangeRefusal> {
+    let leaves = change.changes.is_empty();
+    let joint = common.membership.voters().is_joint();
+    let refusal = if *gate > common.log.applied() {
+        Some(ConfChangeRefusal::ChangePending { index: *gate })
+    } else if joint && !leaves {
+        Some(ConfChangeRefusal::JointPending)
+    } else if !joint && leaves {
+        Some(ConfChangeRefusal::NotJoint)
+    } else {
+        None
+    };
+    match refusal.filter(|_| !common.config.disable_conf_change_validation) {
+        Some(refusal) => {
+            debug!(common.trace, "membership change refused", "index" => index, "why" => refusal);
+            Err(refusal)
+        }
+        None => {
+            *gate = index;
+            Ok(())
+        }
+    }
+}
+
+impl Leader {
+    /// The membership has changed.
+    pub(crate) fn on_membership<S: Storage>(&mut self, common: &mut Common<S>) -> Next {
+        self.rebuild_progress(common);
+        if !common.membership.is_voter(common.id()) {
+            if common.config.step_down_on_removal {
+                info!(common.trace, "removed", "term" => common.term);
+                return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
+            }
+            return Next::Stay;
+        }
+        if self.maybe_commit(common) {
+            self.release_early_reads(common);
+            self.broadcast_append(common);
+        } else {
+            let me = common.id();
+            let mut batch = Batch::default();
+            for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
+                replication::send_append(common, id, peer, Empty::NotAllowed, &mut batch);
+            }
+        }
+        // With fewer voters, what was answered may be a quorum now.
+        self.release_confirmed(common);
+        if self.transferee.is_some_and(|to| !common.membership.is_voter(to)) {
+            self.end_transfer(common, TransferEnd::TargetRemoved);
+        }
+        Next::Stay
+    }
+
+    /// Those who stay keep what is known of them; of those who come, nothing is known but that somebody vouched for them.
+    fn rebuild_progress<S: Storage>(&mut self, common: &Common<S>) {
+        let mut before = core::mem::take(&mut self.progress);
+        let window = super::window(&common.config);
+        let next = common.log.last().index.max(Index::new(1));
+        self.progress = ProgressTable::new(&common.membership.members(), |id| {
+            before.take(id).unwrap_or_else(|| {
+                let mut progress = Progress::new(next, window);
+                progress.recently_active = true;
+                progress
+            })
+        });
+    }
+
+    /// Something was applied: a joint configuration that is to be left by itself is left as soon as its entry is applied,
+    /// also by a leader that inherited it. What prevents it now is tried again.
+    pub(crate) fn leave_joint_if_due<S: Storage>(&mut self, common: &mut Common<S>) {
+        if !common.membership.leaves_by_itself() || common.log.applied() < self.conf_gate {
+            return;
+        }
+        let payload = Payload::ConfChangeV2(Arc::new(ConfChangeV2::default()));
+        let leave = Entries::from(alloc::vec![Entry { payload, ..Entry::default() }]);
+        match self.propose(common, &leave) {
+            Ok(_) => info!(common.trace, "leaving the joint configuration", "term" => common.term),
+            Err(error) => debug!(common.trace, "joint configuration not left yet", "why" => error),
+        }
+    }
+}
