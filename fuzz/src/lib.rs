@@ -9,6 +9,7 @@ pub mod disk;
 pub mod machine;
 pub mod network;
 pub mod oracle;
+pub mod scenario;
 pub mod simulation;
 
 pub use simulation::{Failure, Options, Report, run};

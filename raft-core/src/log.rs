@@ -19,13 +19,13 @@ mod unstable;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use raft_proto::{Entry, HardState, Index, LogPosition, Message, Snapshot, Term};
+use raft_proto::{Entry, HardState, Index, LogPosition, Snapshot, Term};
 
 use crate::config::Config;
 use crate::error::{AckError, StartError};
 use crate::storage::{Inconsistency, Storage, StorageError};
 
-pub(crate) use in_flight::Write;
+pub(crate) use in_flight::{OwnAnswer, Write};
 
 use in_flight::InFlight;
 use pages::Pages;
@@ -341,7 +341,7 @@ impl<S: Storage> RaftLog<S> {
         number: u64,
         term: Term,
         snapshot: Option<Index>,
-        own: Vec<Message>,
+        own: Vec<OwnAnswer>,
     ) {
         let covers = if self.unstable.is_empty() { None } else { Some(self.last().index) };
         self.in_flight.push(Write { number, term, covers, snapshot, own });
@@ -365,6 +365,11 @@ impl<S: Storage> RaftLog<S> {
             self.applied = index;
             self.pages.on_applied(index);
         }
+    }
+
+    /// The write of this number, if it is in flight.
+    pub(crate) fn write_in_flight(&self, number: u64) -> Option<&Write> {
+        self.in_flight.get(number)
     }
 
     pub(crate) fn writes_in_flight(&self) -> usize {

@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::error::{
     AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
 };
-use crate::log::{AppendError, AppendPlan, RaftLog};
+use crate::log::{AppendError, AppendPlan, OwnAnswer, RaftLog};
 use crate::membership::{ConfChangeError, Configuration};
 use crate::report::{
     ConfChangeRefusal, Counters, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState,
@@ -401,7 +401,7 @@ impl<S: Storage> Raft<S> {
     /// or an acknowledgement of a term that is over counts no more than a late one from elsewhere.
     pub(crate) fn on_persisted(&mut self, number: u64) {
         while let Some(mut write) = self.common.log.acknowledge_write(number) {
-            for message in core::mem::take(&mut write.own) {
+            for OwnAnswer { message, .. } in core::mem::take(&mut write.own) {
                 if let Err(error) = self.receive(message) {
                     debug!(self.common.trace, "own answer failed", "error" => error);
                 }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 use raft_proto::{
-    ConfChange, ConfChangeV2, ConfState, Entries, Entry, Index, Message, NodeId, Payload, Term,
+    ConfChange, ConfChangeV2, ConfState, Entries, Entry, Index, LogPosition, Message, NodeId, Payload, Term,
 };
 
 use crate::config::Config;
@@ -180,6 +180,11 @@ impl<S: Storage> RawNode<S> {
         self.raft.report_snapshot(peer, status);
     }
 
+    /// Replaces the election time-out that was drawn, in ticks, until the next is drawn.
+    pub fn set_election_timeout(&mut self, ticks: u32) {
+        self.raft.common.clock.set_election_timeout(ticks);
+    }
+
     // -- outputs
 
     /// Is there anything to do? Exactly then [`ready`](RawNode::ready) gives a `Ready` that isn't empty.
@@ -280,6 +285,18 @@ impl<S: Storage> RawNode<S> {
     /// The last index of its log, durable or not.
     pub fn last_index(&self) -> Index {
         self.raft.common.log.last().index
+    }
+
+    /// The position of that entry.
+    pub fn last_position(&self) -> LogPosition {
+        self.raft.common.log.last()
+    }
+
+    /// What this node tells itself when the `Ready` of this number is durable: its own vote, its own acknowledgements. For
+    /// traces. Each comes with the number of `persisted_messages` that came before it.
+    pub fn own_answers(&self, number: u64) -> impl Iterator<Item = (usize, &Message)> {
+        let write = self.raft.common.log.write_in_flight(number);
+        write.into_iter().flat_map(|write| &write.own).map(|own| (own.after, &own.message))
     }
 
     /// All of it. Costs a copy of the configuration and of the progress.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use raft_proto::{Entry, HardState, Message, Snapshot};
 
+use crate::log::OwnAnswer;
 use crate::raft::Raft;
 use crate::report::{DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
@@ -156,7 +157,7 @@ impl HandedOut {
         let mut own = Vec::new();
         for message in outbox.held.drain(..) {
             if message.to == common.config.id {
-                own.push(message)
+                own.push(OwnAnswer { after: ready.persisted_messages.len(), message });
             } else {
                 ready.persisted_messages.push(message)
             }

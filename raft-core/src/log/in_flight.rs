@@ -30,7 +30,15 @@ pub(crate) struct Write {
     /// The snapshot that it holds covers up to here.
     pub(crate) snapshot: Option<Index>,
     /// What the node has to tell itself when the write is durable: its own vote, its own acknowledgements.
-    pub(crate) own: Vec<Message>,
+    pub(crate) own: Vec<OwnAnswer>,
+}
+
+/// Something that a node tells itself.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnAnswer {
+    /// How many of the `Ready`'s `persisted_messages` came before it.
+    pub(crate) after: usize,
+    pub(crate) message: Message,
 }
 
 /// The writes in flight, in order.
@@ -63,6 +71,11 @@ impl InFlight {
         for write in &mut self.writes {
             write.covers = None;
         }
+    }
+
+    /// The write of this number, if it is in flight.
+    pub(crate) fn get(&self, number: u64) -> Option<&Write> {
+        self.writes.iter().find(|write| write.number == number)
     }
 
     pub(crate) fn len(&self) -> usize {

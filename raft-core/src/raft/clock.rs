@@ -59,6 +59,10 @@ impl Clock {
         self.election_timeout
     }
 
+    pub(crate) fn set_election_timeout(&mut self, ticks: u32) {
+        self.election_timeout = ticks;
+    }
+
     /// The configured (smallest) election time-out.
     pub(crate) fn election_ticks(&self) -> u32 {
         self.election_ticks

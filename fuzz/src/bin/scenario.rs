@@ -1,0 +1,69 @@
+//! Runs scripts in etcd's interaction format.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use clap::Parser;
+use raft_fuzz::scenario::{Outcome, run_file, scripts};
+
+/// Runs scripts, shows the first difference of each that fails, and counts.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Scripts, or folders of them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut files = Vec::new();
+    for path in &args.paths {
+        match scripts(path) {
+            Ok(found) => files.extend(found),
+            Err(error) => {
+                eprintln!("{}: {error}", path.display());
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let (sender, results) = mpsc::channel();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut outcomes: Vec<(usize, Outcome)> = std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next, files) = (sender.clone(), &next, &files);
+            scope.spawn(move || {
+                while let Some((at, file)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    files.get(at).map(|file| (at, file))
+                } {
+                    if sender.send((at, run_file(file))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        results.iter().collect()
+    });
+    outcomes.sort_by_key(|(at, _)| *at);
+    let (mut passed, mut failed) = (0, 0);
+    for (at, outcome) in outcomes {
+        let name = files.get(at).map(|file| file.display().to_string()).unwrap_or_default();
+        match outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed(difference) => {
+                failed += 1;
+                println!("{name}: {difference}");
+            }
+            Outcome::Unreadable(error) => {
+                failed += 1;
+                println!("{name}: {error}");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
