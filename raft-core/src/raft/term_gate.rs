@@ -15,6 +15,9 @@
 //! ¹ with pre-vote or check-quorum, so that a node that is stuck at a higher term, and to which no one listens, can
 //! tell the leader (thesis §9.6). ² with check-quorum, unless the leader itself asked for the campaign (thesis §4.2.3).
 
+#[cfg(test)]
+mod tests;
+
 use raft_proto::{
     AppendEntries, AppendEntriesReply, Body, Entry, Index, LogPosition, Message, NodeId, Propose, Snapshot,
     Term, VoteReply,
