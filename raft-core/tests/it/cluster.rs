@@ -284,6 +284,9 @@ impl Cluster {
     /// The same, but messages that `lost` picks are lost, and can be had from [`take_lost`](Cluster::take_lost).
     pub fn settle_without(&mut self, lost: impl Fn(&Message) -> bool) {
         self.lost.clear();
+        for n in self.numbers() {
+            self.pump(n);
+        }
         loop {
             let mut taken = self.take_if(&lost);
             self.lost.append(&mut taken);

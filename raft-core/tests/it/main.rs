@@ -21,6 +21,7 @@ mod words;
 
 mod disruption;
 mod election;
+mod leases;
 mod pipeline;
 mod proposals;
 mod reads;
