@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use raft_core::{
-    AckError, Config, DroppedRead, Entry, HardState, Index, MemoryStorage, Message, NodeId, Payload, PeerStatus,
-    Proposal, ProposeError, RawNode, ReadError, ReadMode, ReadState, Ready, RoleKind, Status, StepError, Storage,
+    AckError, Config, DroppedRead, Entry, HardState, Index, MemoryStorage, Message, NodeId, Payload,
+    PeerStatus, Proposal, ProposeError, RawNode, ReadError, ReadMode, ReadState, Ready, RoleKind, Status,
+    StepError, Storage,
 };
 
 use crate::oracle::{self, Oracle};

@@ -110,7 +110,8 @@ fn the_best_log_wins_though_its_node_knows_only_a_lower_term() {
     let voters = [1, 2, 3];
     let mut ahead = disk_with(&voters, &[1], 0);
     ahead.set_hard_state(HardState { term: term(8), vote: Some(id(2)), commit: index(0) });
-    let disks = [(1, disk_with(&voters, &[1, 1, 5], 0)), (2, ahead), (3, MemoryStorage::with_voters(ids(&voters)))];
+    let disks =
+        [(1, disk_with(&voters, &[1, 1, 5], 0)), (2, ahead), (3, MemoryStorage::with_voters(ids(&voters)))];
     let mut cluster = Cluster::from_disks(disks, |_| {});
     cluster.crash(3);
     cluster.rounds(80);
@@ -168,7 +169,9 @@ fn a_pre_candidate_follows_a_leader_of_its_own_term() {
 
 #[test]
 fn a_node_that_comes_back_from_isolation_does_not_unseat_the_leader() {
-    for (configure, protected) in [(figure_2 as fn(&mut Config), false), (pre_vote_only, true), (|_| {}, true)] {
+    for (configure, protected) in
+        [(figure_2 as fn(&mut Config), false), (pre_vote_only, true), (|_| {}, true)]
+    {
         // Every phase between the timers of the two sides.
         for phase in 0..25 {
             let mut cluster = Cluster::with(3, configure);
@@ -335,9 +338,7 @@ fn a_campaign_that_the_leader_asked_for_is_heard() {
     cluster.rounds(3);
     cluster.step(message(1, 2, 1, Body::TimeoutNow)).unwrap();
     assert_eq!((cluster.role(2), cluster.term(2)), (RoleKind::Candidate, 2), "at once, without a pre-vote");
-    let marked = |message: &Message| {
-        matches!(message.body, Body::RequestVote(RequestVote { by_transfer, .. }) if by_transfer)
-    };
+    let marked = |message: &Message| matches!(message.body, Body::RequestVote(RequestVote { by_transfer, .. }) if by_transfer);
     assert!(cluster.network.iter().all(marked));
     cluster.settle();
     assert_eq!(cluster.leader(), Some(2), "though the others had just heard of node 1");

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use raft_core::proto::RequestVote;
 use raft_core::{
-    Body, CampaignError, Config, Entry, HardState, MemoryStorage, Message, Payload, RawNode, RoleKind, Status, Storage,
+    Body, CampaignError, Config, Entry, HardState, MemoryStorage, Message, Payload, RawNode, RoleKind,
+    Status, Storage,
 };
 
 use crate::cluster::{Cluster, Disk, disk_with, figure_2};
@@ -389,7 +390,8 @@ fn a_node_that_knows_the_leader_of_its_term_gives_no_vote_in_it() {
 
 #[test]
 fn every_role_steps_down_to_a_higher_term() {
-    let bodies = [append(at(9, 9), entries(10, &[9]), 0), heartbeat(0), accepted(0), heartbeat_reply(), refused()];
+    let bodies =
+        [append(at(9, 9), entries(10, &[9]), 0), heartbeat(0), accepted(0), heartbeat_reply(), refused()];
     for body in bodies {
         for role in [RoleKind::Follower, RoleKind::Candidate, RoleKind::Leader] {
             let mut cluster = Cluster::plain(3);
@@ -468,7 +470,10 @@ fn a_node_does_not_campaign_before_it_applied_a_committed_membership_change() {
         assert!(matches!(node.campaign(), Err(CampaignError::UnappliedConfChange)));
         let ready = node.ready();
         assert_eq!(ready.committed_entries.len(), 2);
-        assert!(matches!(node.campaign(), Err(CampaignError::UnappliedConfChange)), "handed out isn't applied");
+        assert!(
+            matches!(node.campaign(), Err(CampaignError::UnappliedConfChange)),
+            "handed out isn't applied"
+        );
         node.advance(ready).unwrap();
         node.campaign().unwrap();
     }

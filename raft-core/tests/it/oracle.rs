@@ -47,7 +47,8 @@ impl Oracle {
         if let Some(candidate) = voted {
             let before = *self.votes.entry((from, term)).or_insert(candidate);
             assert_eq!(before, candidate, "node {from} voted twice in term {term}");
-            let durable = hard_state.term > term || (hard_state.term, hard_state.vote) == (term, Some(candidate));
+            let durable =
+                hard_state.term > term || (hard_state.term, hard_state.vote) == (term, Some(candidate));
             assert!(durable, "a vote left node {from} before it was durable: {message:?}, {hard_state:?}");
         }
         match &message.body {
@@ -139,7 +140,10 @@ fn check_quorum_has(status: &Status, disks: &BTreeMap<NodeId, &MemoryStorage>) {
 pub fn check_log_matching<'a>(disks: impl Iterator<Item = (NodeId, &'a MemoryStorage)> + Clone) {
     for (a, left) in disks.clone() {
         let (left, mut below) = (left.all_entries(), Index::ZERO);
-        assert!(left.windows(2).all(|pair| pair[0].term <= pair[1].term), "terms go down in the log of node {a}");
+        assert!(
+            left.windows(2).all(|pair| pair[0].term <= pair[1].term),
+            "terms go down in the log of node {a}"
+        );
         for (b, right) in disks.clone().filter(|(b, _)| *b > a) {
             let right = right.all_entries();
             let twin = |entry: &&Entry| right.iter().any(|other| other.position() == entry.position());

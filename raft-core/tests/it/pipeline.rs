@@ -93,7 +93,9 @@ fn a_message_carries_no_more_bytes_than_allowed_and_one_entry_at_least() {
         });
         cluster.elect(1);
         let largest = |message: &Message| match &message.body {
-            Body::AppendEntries(append) => append.entries.iter().filter(|entry| !entry.payload.is_empty()).count(),
+            Body::AppendEntries(append) => {
+                append.entries.iter().filter(|entry| !entry.payload.is_empty()).count()
+            }
             _ => 0,
         };
         assert_eq!(cluster.sent.iter().map(largest).max(), Some(expected), "limit {limit}");

@@ -21,10 +21,12 @@ fn an_accepted_proposal_says_where_it_stands_in_the_log() {
     for n in 1..=3 {
         assert_eq!(cluster.applied(n), ["x", "a", "b", "c"]);
     }
-    let together = |message: &raft_core::Message| {
-        matches!(&message.body, Body::AppendEntries(append) if append.entries.len() == 3)
-    };
-    assert_eq!(cluster.sent.iter().filter(|message| together(message)).count(), 2, "a batch travels together");
+    let together = |message: &raft_core::Message| matches!(&message.body, Body::AppendEntries(append) if append.entries.len() == 3);
+    assert_eq!(
+        cluster.sent.iter().filter(|message| together(message)).count(),
+        2,
+        "a batch travels together"
+    );
 }
 
 #[test]

@@ -24,9 +24,8 @@ fn answers(cluster: &Cluster, n: u64) -> Vec<(String, u64)> {
 }
 
 fn dropped(cluster: &Cluster, n: u64) -> Vec<(String, ReadError)> {
-    let text = |read: &raft_core::DroppedRead| {
-        (String::from_utf8_lossy(&read.context).into_owned(), read.reason)
-    };
+    let text =
+        |read: &raft_core::DroppedRead| (String::from_utf8_lossy(&read.context).into_owned(), read.reason);
     cluster.slot(n).dropped.iter().map(text).collect()
 }
 

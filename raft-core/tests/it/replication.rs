@@ -264,7 +264,11 @@ fn two_other_copies_are_enough_without_the_leaders_own() {
     cluster.propose(1, "x").unwrap();
     cluster.settle();
     assert_eq!(cluster.commit(1), 2);
-    assert_eq!((cluster.applied(1), cluster.applied(2)), (vec![], vec!["x".to_owned()]), "applied when durable here");
+    assert_eq!(
+        (cluster.applied(1), cluster.applied(2)),
+        (vec![], vec!["x".to_owned()]),
+        "applied when durable here"
+    );
     cluster.persist_all(1);
     assert_eq!(cluster.applied(1), ["x"]);
 }
@@ -322,12 +326,12 @@ fn all_followers_of_figure_7_converge_with_one_rejection_at_most() {
     let leader = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
     let logs: [&[u64]; 7] = [
         &leader,
-        &leader[..9],                             // a
-        &leader[..4],                             // b
-        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6],       // c
-        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7],    // d
-        &[1, 1, 1, 4, 4, 4, 4],                   // e
-        &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],       // f
+        &leader[..9],                          // a
+        &leader[..4],                          // b
+        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6],    // c
+        &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7], // d
+        &[1, 1, 1, 4, 4, 4, 4],                // e
+        &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],    // f
     ];
     let mut cluster = Cluster::with_logs(&logs, figure_2);
     cluster.step(message(5, 1, 7, refused())).unwrap(); // term 7 is known: the leader is that of term 8
@@ -406,9 +410,7 @@ fn figure_8() -> Cluster {
 fn figure_8_an_old_entry_on_a_majority_is_not_committed_and_may_be_overwritten() {
     let mut cluster = figure_8();
     // Nothing of term 4 arrives, only the entry of term 2.
-    let of_term_4 = |message: &Message| {
-        matches!(&message.body, Body::AppendEntries(append) if append.entries.iter().any(|e| e.term == term(4)))
-    };
+    let of_term_4 = |message: &Message| matches!(&message.body, Body::AppendEntries(append) if append.entries.iter().any(|e| e.term == term(4)));
     cluster.lose_if(of_term_4);
     let lost = cluster.take_if(of_term_4);
     for to in [3, 4] {

@@ -150,7 +150,11 @@ fn after_a_failed_transfer_another_snapshot_is_sent() {
     cluster.rounds(2);
     cluster.node_mut(1).report_snapshot(id(3), SnapshotStatus::Failed);
     let known = cluster.peer(1, 3);
-    assert_eq!((known.state, known.next_index), (PeerState::Probe, index(2)), "what it covers isn't counted on");
+    assert_eq!(
+        (known.state, known.next_index),
+        (PeerState::Probe, index(2)),
+        "what it covers isn't counted on"
+    );
     assert!(known.paused, "until it is heard");
     cluster.heal();
     cluster.rounds(3);
@@ -180,7 +184,8 @@ fn an_acknowledgement_ends_the_wait_whatever_snapshot_it_is_of() {
     cluster.lose_if(is_snapshot);
     cluster.rounds(2);
     // The application brought it up to index 6 by other means, and a little less would not do.
-    let by_hand = |last| (2..=last).map(|i| raft_core::Entry::normal(term(1), index(i), "x".into())).collect();
+    let by_hand =
+        |last| (2..=last).map(|i| raft_core::Entry::normal(term(1), index(i), "x".into())).collect();
     cluster.step(message(1, 3, 1, append(at(1, 1), by_hand(4), 0))).unwrap();
     cluster.settle();
     assert_eq!(cluster.peer(1, 3).match_index, index(4));
@@ -308,7 +313,9 @@ fn a_snapshot_that_is_not_meant_for_this_node_changes_nothing() {
     cluster.step(message(2, 1, 3, install(snapshot(at(2, 9), conf_state(&[2, 3], &[4]))))).unwrap();
     assert_eq!(cluster.take_all(), [message(1, 2, 3, accepted(1))]);
     assert_eq!((cluster.last(1), cluster.status(1).conf_state), (1, members()));
-    for meant in [conf_state(&[2, 3], &[1]), ConfState { voters_outgoing: ids(&[1]), ..conf_state(&[2], &[]) }] {
+    for meant in
+        [conf_state(&[2, 3], &[1]), ConfState { voters_outgoing: ids(&[1]), ..conf_state(&[2], &[]) }]
+    {
         let mut cluster = follower(&[1], 1);
         cluster.step(message(2, 1, 3, install(snapshot(at(2, 9), meant)))).unwrap();
         assert_eq!(cluster.last(1), 9, "a learner and one who leaves are members");

@@ -65,15 +65,21 @@ fn a_term_below_that_of_the_log_is_refused() {
 }
 
 #[test]
-fn an_applied_index_outside_of_what_is_stored_and_committed_is_refused() {
-    for wrong in [2, 5] {
+fn an_applied_index_outside_of_the_stored_log_is_refused() {
+    for wrong in [2, 6] {
         let error = refusal(position(2, 3), &[2, 2], hard_state(2, 4), wrong);
-        let StartError::AppliedOutsideLog { applied, before, commit } = error else { panic!("{error:?}") };
-        assert_eq!((applied, before, commit), (at(wrong), at(3), at(4)));
+        let StartError::AppliedOutsideLog { applied, before, last } = error else { panic!("{error:?}") };
+        assert_eq!((applied, before, last), (at(wrong), at(3), at(5)));
     }
-    for right in [0, 3, 4] {
+    for right in [0, 3, 4, 5] {
         assert!(start(position(2, 3), &[2, 2], hard_state(2, 4), right).is_ok(), "{right}");
     }
+}
+
+#[test]
+fn what_was_applied_was_committed_even_if_that_was_not_written() {
+    let log = start(position(2, 3), &[2, 2], hard_state(2, 4), 5).unwrap();
+    assert_eq!((log.commit_index(), log.applied_index()), (at(5), at(5)));
 }
 
 #[test]
@@ -187,10 +193,10 @@ proptest! {
         let before_term = if before == 0 { 0 } else { 1 };
         let started = start(position(before_term, before), &terms, hard_state(term, commit), applied);
 
-        let known = commit.max(before);
+        let known = commit.max(before).max(applied);
         let makes_sense = commit <= last
             && (terms.is_empty() || term >= top)
-            && (applied == 0 || (before <= applied && applied <= known));
+            && (applied == 0 || (before <= applied && applied <= last));
         match started {
             Ok(node) => {
                 prop_assert!(makes_sense);

@@ -25,6 +25,7 @@ use crate::report::RoleKind;
 /// x  dropped: its term is over          s  step down, with a new time-out
 /// l  dropped: a leader is heard         k  step down, the timer goes on
 /// a  answered: accepted up to zero      r  answered: no pre-vote
+/// o  dropped: of another term            n  delivered if of the very next term, else o
 /// ```
 const TABLE: &str = "
     Propose             D D    DDDD    DDDD    DDDD
@@ -36,7 +37,7 @@ const TABLE: &str = "
     RequestVote!        x x    DDDD    ksss    ksss
     PreVote             r r    DDDD    DDDD    llll
     PreVote!            r r    DDDD    DDDD    DDDD
-    PreVoteReply+       x x    DDDD    DDDD    DDDD
+    PreVoteReply+       o o    oooo    nnnn    nnnn
     PreVoteReply-       x x    DDDD    ssss    ssss
     RequestVoteReply+   x x    DDDD    ssss    ssss
     RequestVoteReply-   x x    DDDD    ssss    ssss
@@ -91,6 +92,8 @@ fn verdict(cell: char, term: Term) -> Verdict {
         'D' => Verdict::Deliver,
         'x' => Verdict::Drop(Dropped::LowerTerm),
         'l' => Verdict::Drop(Dropped::InLease),
+        'n' if term == Term::new(6) => Verdict::Deliver,
+        'o' | 'n' => Verdict::Drop(Dropped::OtherTerm),
         'a' => Verdict::Answer(Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::ZERO })),
         'r' => Verdict::Answer(Body::PreVoteReply(VoteReply::Refused)),
         'f' => follow(Some(id(2)), Timer::Restart),
