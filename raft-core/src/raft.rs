@@ -114,11 +114,10 @@ impl<S: Storage> Raft<S> {
         let SoftState { leader, role } = self.soft_state();
         let common = &self.common;
         let heard = leader.is_some() && common.clock.within_election_ticks();
-        let bound = common.clock.now() < common.bound_until;
         View {
             term: common.term,
             role,
-            in_lease: common.config.check_quorum && (heard || bound),
+            in_lease: common.config.check_quorum && (heard || common.is_bound()),
             answers_lower_terms: common.config.check_quorum || common.config.pre_vote,
         }
     }

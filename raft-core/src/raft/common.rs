@@ -13,6 +13,9 @@ use crate::report::DroppedRead;
 use crate::storage::{Storage, StorageError};
 use crate::trace::{Trace, debug, trace};
 
+/// How many reads may wait for an answer at a node.
+pub(crate) const MAX_PENDING_READS: usize = 65_536;
+
 /// The state of a node that doesn't depend on its role.
 #[derive(Clone, Debug)]
 pub(crate) struct Common<S> {
@@ -26,7 +29,8 @@ pub(crate) struct Common<S> {
     pub(crate) outbox: Outbox,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
-    /// Until this tick a promise to a leader may hold that was made before the node was restarted.
+    /// Until this tick a promise to a leader may hold, on which its lease counts. It outlives the term in which it was
+    /// given and, as far as the node can know, its own restart. Only while leases are on.
     pub(crate) bound_until: u64,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
@@ -70,6 +74,18 @@ impl<S: Storage> Common<S> {
 
     pub(crate) fn hard_state(&self) -> HardState {
         HardState { term: self.term, vote: self.vote, commit: self.log.committed() }
+    }
+
+    /// A leader was heard: for an election time-out its lease counts on this node's vote going to nobody.
+    pub(crate) fn promise(&mut self) {
+        if self.config.lease_reads {
+            self.bound_until = self.clock.now().saturating_add(u64::from(self.config.election_ticks));
+        }
+    }
+
+    /// May some leader's lease still count on this node?
+    pub(crate) fn is_bound(&self) -> bool {
+        self.clock.now() < self.bound_until
     }
 
     /// Sends a message of this term.
