@@ -309,6 +309,14 @@ impl<S: Storage> Raft<S> {
         self.campaign_by_timeout()
     }
 
+    /// The same, though a lease may rely on this node's vote.
+    pub(crate) fn campaign_against_lease(&mut self) -> Result<(), CampaignError> {
+        match &self.role {
+            Role::Leader(_) => Err(CampaignError::AlreadyLeader),
+            Role::Follower(_) | Role::Candidate(_) => self.campaign_by_timeout(),
+        }
+    }
+
     /// Proposes entries; `from` is the node whose caller wants them.
     pub(crate) fn propose(
         &mut self,

@@ -34,7 +34,7 @@ impl Environment {
             "add-nodes" => self.add_nodes(directive),
             "campaign" => {
                 // Whether it declines isn't shown.
-                let _ = self.node(first()?)?.raw.campaign();
+                let _ = self.node(first()?)?.raw.campaign_against_lease();
                 Ok(())
             }
             "compact" => self.compact(directive, first()?),
@@ -50,7 +50,9 @@ impl Environment {
             "process-apply-thread" => {
                 self.for_each(&ids, "processing apply thread", Environment::process_apply)
             }
-            "process-ready" => self.for_each(&ids, "handling Ready", Environment::process_ready),
+            "process-ready" => self.for_each(&ids, "handling Ready", |environment, id| {
+                environment.process_ready(id).map(|_| ())
+            }),
             "propose" => {
                 let data = directive.positional().nth(1).unwrap_or_default().to_owned();
                 self.node(first()?)?
@@ -254,9 +256,18 @@ impl Environment {
             let mut idle = true;
             for id in ids {
                 if self.node(*id)?.raw.has_ready() {
-                    idle = false;
+                    let before = self.out.len();
                     self.out.push_str(&format!("> {id} handling Ready\n"));
-                    self.indented(|environment| environment.process_ready(*id))?;
+                    let mut known_to_etcd = true;
+                    self.indented(|environment| {
+                        known_to_etcd = environment.process_ready(*id)?;
+                        Ok(())
+                    })?;
+                    if known_to_etcd {
+                        idle = false;
+                    } else {
+                        self.out.truncate(before);
+                    }
                 }
             }
             for id in ids {

@@ -35,6 +35,7 @@ pub(super) struct Environment {
 /// The error text that a directive ends with.
 pub(super) type CommandError = String;
 
+const EMPTY: &str = "<empty Ready>";
 const DROPPED: &str = "raft proposal dropped";
 
 impl Environment {
@@ -70,12 +71,15 @@ impl Environment {
         result
     }
 
-    /// One round of handling a `Ready`.
-    pub(super) fn process_ready(&mut self, id: u64) -> Result<(), CommandError> {
+    /// One round of handling a `Ready`. Returns false if it held nothing but news for which etcd has no word.
+    pub(super) fn process_ready(&mut self, id: u64) -> Result<bool, CommandError> {
         let node = self.node(id)?;
         let mut ready = node.raw.ready();
+        let more =
+            !ready.transfers.is_empty() || !ready.dropped_reads.is_empty() || ready.storage_error.is_some();
         let batch = Batch::of(node, &mut ready);
         let text = batch.show(node, &ready);
+        let known_to_etcd = !more || text != EMPTY || !batch.held.is_empty() || ready.needs_acknowledgement();
         let mut outgoing = batch.immediate;
         if node.options.config.async_writes {
             node.append_queue.extend(batch.append);
@@ -98,7 +102,7 @@ impl Environment {
             let node = self.node(id)?;
             node.raw.advance(ready).map_err(|error| error.to_string())?;
         }
-        Ok(())
+        Ok(known_to_etcd)
     }
 
     /// Handles one message of an append thread.
@@ -257,7 +261,9 @@ impl Batch {
             }
             // Requests for votes leave at once in etcd; ours wait.
             if let Body::RequestVote(_) = message.body {
-                immediate.push(Wire::Peer(message));
+                let later = |wire: &Wire| matches!(wire, Wire::Peer(other) if other.term > message.term);
+                let at = immediate.iter().position(later).unwrap_or(immediate.len());
+                immediate.insert(at, Wire::Peer(message));
             } else {
                 held.push(Wire::Peer(message.clone()));
                 with_own.push(Wire::Peer(message));
@@ -348,7 +354,7 @@ impl Batch {
             parts.extend(messages);
         }
         if parts.is_empty() {
-            return "<empty Ready>".to_owned();
+            return EMPTY.to_owned();
         }
         format!("Ready MustSync={}:\n{}\n", self.must_sync, parts.join("\n"))
     }
