@@ -16,6 +16,7 @@
 )]
 
 mod cluster;
+mod log_flow;
 mod oracle;
 mod words;
 
