@@ -79,7 +79,8 @@ fn imports(module: &str, source: &str, modules: &[String]) -> Vec<String> {
             if boundary.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
                 continue;
             }
-            let mut base: Vec<&str> = if root == "crate::" { Vec::new() } else { module.split('/').collect() };
+            let mut base: Vec<&str> =
+                if root == "crate::" { Vec::new() } else { module.split('/').collect() };
             let mut tree = tail;
             loop {
                 if let Some(after) = tree.strip_prefix("crate::").or_else(|| tree.strip_prefix("self::")) {
@@ -126,7 +127,10 @@ fn leaves(tree: &str) -> Vec<Vec<String>> {
             }
             items.push(item);
             let of_item = |item: &String| {
-                leaves(item.trim()).into_iter().map(|leaf| [prefix.clone(), leaf].concat()).collect::<Vec<_>>()
+                leaves(item.trim())
+                    .into_iter()
+                    .map(|leaf| [prefix.clone(), leaf].concat())
+                    .collect::<Vec<_>>()
             };
             return items.iter().filter(|item| !item.trim().is_empty()).flat_map(of_item).collect();
         }
@@ -157,7 +161,9 @@ fn fault(module: &str, target: &str) -> Option<String> {
         return None; // only `ReadError`: checked below
     }
     let (Some((from, entry)), Some((to, other))) = (layer(module), layer(target)) else {
-        return Some(format!("{module} or {target} has no layer: give it one in LAYERS, and in ARCHITECTURE.md"));
+        return Some(format!(
+            "{module} or {target} has no layer: give it one in LAYERS, and in ARCHITECTURE.md"
+        ));
     };
     if to > from {
         return Some(format!(
@@ -203,10 +209,14 @@ fn every_module_has_a_layer() {
 
 #[test]
 fn the_scan_itself_sees_what_it_is_to_see() {
-    let modules = ["raft", "raft/leader", "raft/leader/read_index", "raft/follower", "raft/common", "log", "ready"];
+    let modules =
+        ["raft", "raft/leader", "raft/leader/read_index", "raft/follower", "raft/common", "log", "ready"];
     let modules = modules.map(str::to_owned);
     let scan = |module: &str, source: &str| imports(module, source, &modules);
-    assert_eq!(scan("log", "use crate::{raft::{common::Common, follower}, log::X};"), ["raft/common", "raft/follower", "log"]);
+    assert_eq!(
+        scan("log", "use crate::{raft::{common::Common, follower}, log::X};"),
+        ["raft/common", "raft/follower", "log"]
+    );
     assert_eq!(scan("raft/leader/read_index", "use super::super::follower::X;"), ["raft/follower"]);
     assert_eq!(scan("raft/leader", "fn f() { crate::ready::Ready::default() }"), ["ready"]);
     assert_eq!(scan("raft/follower", "use super::common::{Common, Next};"), ["raft/common", "raft/common"]);
@@ -223,7 +233,9 @@ fn the_scan_itself_sees_what_it_is_to_see() {
     ] {
         assert!(fault(module, target).is_some(), "{module} must not name {target}");
     }
-    for (module, target) in [("raft/leader", "raft/leader/read_index"), ("raft/leader/read_index", "raft/leader")] {
+    for (module, target) in
+        [("raft/leader", "raft/leader/read_index"), ("raft/leader/read_index", "raft/leader")]
+    {
         assert!(fault(module, target).is_none());
     }
 }
@@ -231,7 +243,8 @@ fn the_scan_itself_sees_what_it_is_to_see() {
 #[test]
 fn the_words_know_no_error_but_that_of_reads() {
     let source = &sources()["report"];
-    let names: Vec<&str> = source.match_indices("crate::error::").map(|(at, _)| source[at..].lines().next().unwrap()).collect();
+    let names: Vec<&str> =
+        source.match_indices("crate::error::").map(|(at, _)| source[at..].lines().next().unwrap()).collect();
     assert_eq!(names, ["crate::error::ReadError;"], "report.rs may name error::ReadError and no other error");
 }
 
@@ -240,11 +253,17 @@ fn the_core_cannot_name_the_encoding() {
     for (module, source) in sources() {
         for word in ["prost", "wire"] {
             let named = source.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|w| w == word);
-            assert!(!named, "{module} names {word}: the core speaks typed messages, their encoding is raft-proto's");
+            assert!(
+                !named,
+                "{module} names {word}: the core speaks typed messages, their encoding is raft-proto's"
+            );
         }
     }
     let manifest = fs::read_to_string(crate_root().join("Cargo.toml")).unwrap();
-    assert!(!manifest.contains("prost") && !manifest.contains("\"wire\""), "raft-core's Cargo.toml turns the wire on");
+    assert!(
+        !manifest.contains("prost") && !manifest.contains("\"wire\""),
+        "raft-core's Cargo.toml turns the wire on"
+    );
 }
 
 #[test]
@@ -256,7 +275,10 @@ fn only_one_file_assigns_the_role() {
             assert_eq!(found, [&"&mut self.role,"], "become_next is the one place");
             assert_eq!(source.matches("&mut self.role,").count(), 1, "become_next is the one place");
         } else {
-            assert!(found.is_empty(), "{module} assigns the role: return a `Next` and let Raft::become_next do it");
+            assert!(
+                found.is_empty(),
+                "{module} assigns the role: return a `Next` and let Raft::become_next do it"
+            );
         }
     }
 }
@@ -265,7 +287,8 @@ fn only_one_file_assigns_the_role() {
 fn both_crates_deny_what_can_panic() {
     let workspace = fs::read_to_string(crate_root().join("../Cargo.toml")).unwrap();
     let section = |name: &str| {
-        let start = workspace.find(&format!("[{name}]")).unwrap_or_else(|| panic!("no [{name}] in Cargo.toml"));
+        let start =
+            workspace.find(&format!("[{name}]")).unwrap_or_else(|| panic!("no [{name}] in Cargo.toml"));
         let rest = &workspace[start + 1..];
         rest[..rest.find("\n[").unwrap_or(rest.len())].to_owned()
     };
@@ -282,7 +305,10 @@ fn both_crates_deny_what_can_panic() {
         "wildcard_enum_match_arm",
     ] {
         let line = format!("{lint} = \"deny\"");
-        assert!(clippy.lines().any(|found| found == line), "Cargo.toml: [workspace.lints.clippy] lost `{line}`");
+        assert!(
+            clippy.lines().any(|found| found == line),
+            "Cargo.toml: [workspace.lints.clippy] lost `{line}`"
+        );
     }
     let rust = section("workspace.lints.rust");
     for line in ["unsafe_code = \"forbid\"", "missing_docs = \"deny\""] {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use raft_core::{
-    AckError, Body, Config, ConfStateError, ConfigError, Entry, HardState, Index, Inconsistency, LogPosition,
+    AckError, Body, ConfStateError, Config, ConfigError, Entry, HardState, Inconsistency, Index, LogPosition,
     MemoryStorage, Message, RawNode, Ready, RoleKind, SoftState, StartError, Status, Storage, StorageError,
 };
 
@@ -414,7 +414,7 @@ fn each_reason_not_to_start_has_a_name() {
     assert!(matches!(error, StartError::CommitOutsideLog { .. }));
     let error = start(hard_state(term(0), index(0)), &|_| {});
     assert!(matches!(error, StartError::TermBelowLog { .. }));
-    let error = start(hard_state(term(1), index(1)), &|config| config.applied = index(2));
+    let error = start(hard_state(term(1), index(1)), &|config| config.applied = index(3));
     assert!(matches!(error, StartError::AppliedOutsideLog { .. }));
     for (t, commit) in [(term(u64::MAX), index(0)), (term(1), index(u64::MAX))] {
         let error = start(hard_state(t, commit), &|_| {});

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use raft_core::{
-    CampaignError, Config, Entry, HardState, Index, Inconsistency, InitialState, MemoryStorage, Message, NodeId,
-    Payload, RawNode, Snapshot, Status, StepError, Storage, StorageError, Term,
+    CampaignError, Config, Entry, HardState, Inconsistency, Index, InitialState, MemoryStorage, Message,
+    NodeId, Payload, RawNode, Snapshot, Status, StepError, Storage, StorageError, Term,
 };
 
 use crate::cluster::{disk_with, figure_2};
