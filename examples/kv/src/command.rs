@@ -45,6 +45,11 @@ impl ClientId {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The same id in memory of its own.
+    pub(crate) fn detached(&self) -> ClientId {
+        ClientId(Bytes::copy_from_slice(&self.0))
+    }
 }
 
 /// Lets a client repeat a request safely: the machine applies each serial of a client once.
@@ -118,11 +123,15 @@ impl fmt::Display for CommandError {
         match self {
             CommandError::Truncated => f.write_str("the command is cut short"),
             CommandError::TrailingBytes(n) => write!(f, "{n} bytes follow the command"),
-            CommandError::UnknownVersion(v) => write!(f, "the command's version is {v}, this program knows {VERSION}"),
+            CommandError::UnknownVersion(v) => {
+                write!(f, "the command's version is {v}, this program knows {VERSION}")
+            }
             CommandError::UnknownTag(tag) => write!(f, "{tag} is no operation"),
             CommandError::BadFlag(flag) => write!(f, "{flag} is neither present nor absent"),
             CommandError::KeyTooLong(len) => write!(f, "a key of {len} bytes; at most {MAX_KEY} are allowed"),
-            CommandError::ValueTooLong(len) => write!(f, "a value of {len} bytes; at most {MAX_VALUE} are allowed"),
+            CommandError::ValueTooLong(len) => {
+                write!(f, "a value of {len} bytes; at most {MAX_VALUE} are allowed")
+            }
             CommandError::ClientIdLength(len) => {
                 write!(f, "a client id of {len} bytes; 1 to {MAX_CLIENT_ID} are allowed")
             }
@@ -136,7 +145,9 @@ impl Operation {
     /// The key that it is about.
     pub fn key(&self) -> &Bytes {
         match self {
-            Operation::Put { key, .. } | Operation::Delete { key } | Operation::CompareAndSet { key, .. } => key,
+            Operation::Put { key, .. } | Operation::Delete { key } | Operation::CompareAndSet { key, .. } => {
+                key
+            }
         }
     }
 

@@ -19,8 +19,7 @@ fn operations() -> impl Strategy<Value = Operation> {
 fn commands() -> impl Strategy<Value = Command> {
     let session = (prop::collection::vec(any::<u8>(), 1..=MAX_CLIENT_ID), any::<u64>())
         .prop_map(|(client, serial)| Session { client: ClientId::new(client).unwrap(), serial });
-    (prop::option::of(session), operations())
-        .prop_map(|(session, operation)| Command { session, operation })
+    (prop::option::of(session), operations()).prop_map(|(session, operation)| Command { session, operation })
 }
 
 proptest! {
