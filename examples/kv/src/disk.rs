@@ -35,7 +35,7 @@ use std::sync::Arc;
 use raft_proto::{ConfState, Entry, HardState, Index, NodeId, Snapshot};
 
 use engine::Engine;
-use folder::{ACKNOWLEDGED, Age, Folder, LOG, TEMPORARY};
+use folder::{ACKNOWLEDGED, Age, Folder, LOG, SNAPSHOT_PREFIX, TEMPORARY};
 use index::LogIndex;
 use reader::{Recent, Shared, View};
 use record::State;
