@@ -25,6 +25,8 @@ mod reader;
 mod record;
 pub mod snapshot;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod witness;
 mod writer;
 
@@ -117,6 +119,10 @@ impl Disk {
             }
         }
         let engine = Engine::open(&folder.path(LOG)).map_err(|error| error.at(folder.dir()))?;
+        Disk::verified(folder, engine, &options)
+    }
+
+    fn verified(folder: Folder, engine: Engine, options: &Options) -> Result<Disk, DiskError> {
         let state = engine.state().map_err(|error| error.at(folder.dir()))?;
         let witness = check_witness(&folder, &state)?;
         let swept = first_entry(&engine, &folder, &state)?;

@@ -76,9 +76,7 @@ impl Engine {
     /// Opens the file. The engine verifies all of it: without that, it may trust a damaged page, and panic over it.
     pub(super) fn open(path: &Path) -> Result<Engine> {
         guarded(|| {
-            let mut builder = Database::builder();
-            builder.set_cache_size(PAGE_CACHE).set_check_integrity_on_open(true);
-            let database = builder.open(path).map_err(|error| match error {
+            let database = verifying().open(path).map_err(|error| match error {
                 // What isn't recognised as a database of its own, in a place where there was one.
                 redb::DatabaseError::Storage(redb::StorageError::Io(error))
                     if error.kind() == std::io::ErrorKind::InvalidData =>
@@ -92,6 +90,12 @@ impl Engine {
             })?;
             Ok(Engine { database })
         })
+    }
+
+    /// Opens what a test's backend holds, or makes it.
+    #[cfg(test)]
+    pub(super) fn over(backend: impl redb::StorageBackend) -> Result<Engine> {
+        guarded(|| Ok(Engine { database: verifying().create_with_backend(backend)? }))
     }
 
     pub(super) fn state(&self) -> Result<State> {
@@ -164,6 +168,12 @@ impl Engine {
             Ok(transaction.commit()?)
         })
     }
+}
+
+fn verifying() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(PAGE_CACHE).set_check_integrity_on_open(true);
+    builder
 }
 
 /// One state of the engine, whatever is written meanwhile.
