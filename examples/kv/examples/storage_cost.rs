@@ -1,7 +1,7 @@
 //! What durability costs here: the table of `STORAGE.md`.
 //!
-//! `cargo run --release -p raft-kv --example storage_cost [FOLDER]`; the folder decides which disk is measured (default:
-//! the one for temporary files), and some 2 GB are used in it for a minute.
+//! `cargo run --release -p raft-kv --example storage_cost [FOLDER]`; the folder decides which disk is measured
+//! (default: the one for temporary files), and some 2 GB are used in it for a minute.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -73,7 +73,8 @@ impl Engine {
         Ok(engine.database.close()?)
     }
 
-    /// Opens the file. The engine verifies all of it: without that, it may trust a damaged page, and panic over it.
+    /// Opens the file. The engine verifies all of it: without that, it may trust a damaged page, and panic over
+    /// it.
     pub(super) fn open(path: &Path) -> Result<Engine> {
         guarded(|| {
             let database = verifying().open(path).map_err(|error| match error {
@@ -228,7 +229,8 @@ fn missing_table(error: redb::TableError) -> EngineError {
     }
 }
 
-/// The engine's authors say that it may panic over a damaged file. That must end in an error here, like any other damage.
+/// The engine's authors say that it may panic over a damaged file. That must end in an error here, like any
+/// other damage.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().map(String::as_str);

@@ -1,5 +1,5 @@
-//! What only a disk of our own making can do: lose power between any two writes, keep any part of what wasn't flushed,
-//! and fail.
+//! What only a disk of our own making can do: lose power between any two writes, keep any part of what wasn't
+//! flushed, and fail.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -218,8 +218,8 @@ fn a_commit_costs_one_flush() {
     assert_eq!(flushes(), before + 20);
 }
 
-/// Until a failed flush is looked into, nobody can know what is on the disk (the kernel may have dropped the pages), so
-/// nothing more is promised.
+/// Until a failed flush is looked into, nobody can know what is on the disk (the kernel may have dropped the
+/// pages), so nothing more is promised.
 #[test]
 fn after_a_failed_flush_nothing_is_written_any_more() {
     let dir = tempfile::tempdir().unwrap();

@@ -8,8 +8,8 @@ use super::*;
 
 const FOLDER: &str = "RAFT_KV_CRASH_TEST_FOLDER";
 
-/// What the child writes in its n-th step, given the log as it found it. Steps replace tails, take snapshots and install
-/// them, so that a kill meets all of these.
+/// What the child writes in its n-th step, given the log as it found it. Steps replace tails, take snapshots
+/// and install them, so that a kill meets all of these.
 fn step(disk: &mut Disk, n: u64) {
     let (first, last) = (disk.reader.first_index().get(), disk.reader.last_index().get());
     match n % 8 {
