@@ -171,6 +171,24 @@ fn a_frozen_machine_stays_as_it_was_while_the_other_goes_on() {
 }
 
 #[test]
+fn a_key_that_waits_to_move_back_does_not_hide_what_is_written_next() {
+    let write = |n| Versioned { value: bytes("v"), modified: Index::new(n) };
+    let mut store = Store::default();
+    store.put(bytes("a"), write(1));
+    let frozen = store.freeze();
+    store.put(bytes("a"), write(2));
+    store.put(bytes("b"), write(3));
+    drop(frozen);
+    store.put(bytes("a"), write(4));
+    store.remove(b"b");
+    for _ in 0..2 {
+        assert_eq!(store.get(b"a"), Some(&write(4)));
+        assert_eq!((store.get(b"b"), store.len()), (None, 1));
+        store.settle();
+    }
+}
+
+#[test]
 fn streams_that_are_no_machine_are_refused() {
     let mut at = At(Machine::new(), 0);
     for n in 0..3 {

@@ -213,28 +213,3 @@ fn flip_both(files: &[(PathBuf, Vec<u8>)], places: &[usize], expected: Option<&[
         (other, _) => panic!("{other:?}"),
     }
 }
-
-/// Bits that rot while the process runs: the entry's own digest tells, in whatever the engine hands out.
-#[test]
-fn a_bit_that_rots_in_a_running_process_is_found_when_it_is_read() {
-    silence_the_engine();
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = open(dir.path()).unwrap();
-    disk.writer.write(&[appended(1, 1..=50, 0)], true).unwrap();
-    drop(disk);
-    let disk = open(dir.path()).unwrap();
-    let path = dir.path().join("log.redb");
-    let bytes = fs::read(&path).unwrap();
-    // The payload of each entry, wherever it lies.
-    let flipped: Vec<u8> = bytes.iter().map(|byte| if *byte == b'x' { b'y' } else { *byte }).collect();
-    fs::write(&path, flipped).unwrap();
-    let mut got = Vec::new();
-    let result = disk.reader.entries(index(1)..index(51), u64::MAX, &mut got);
-    // Pages that the engine had in memory are as they were.
-    match result {
-        Ok(()) => assert_eq!(got, entries(1, 1..=50)),
-        Err(error) => {
-            assert!(matches!(error, raft_kv::disk::ReadError::Disk(DiskError::Corrupt { .. })), "{error}")
-        }
-    }
-}
