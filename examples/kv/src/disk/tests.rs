@@ -276,6 +276,28 @@ fn an_entry_that_rots_in_a_running_process_is_found_when_it_is_read() {
 }
 
 #[test]
+fn the_witness_loses_one_number_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(ACKNOWLEDGED);
+    std::fs::write(&path, Witness::content(40)).unwrap();
+    for number in 41..45 {
+        let mut witness = Witness::open(&path).unwrap();
+        witness.set(number).unwrap();
+        assert_eq!(witness.number().unwrap(), Some(number));
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 8, 23, 4096, 4096 + 15] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            assert!(witness.number().unwrap().is_some_and(|left| left + 1 >= number));
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    std::fs::write(&path, []).unwrap();
+    assert_eq!(Witness::open(&path).unwrap().number().unwrap(), None);
+}
+
+#[test]
 fn a_record_with_any_bit_flipped_is_none() {
     let mut encoded = bytes::BytesMut::new();
     let entry = &entries(7, 300..301)[0];

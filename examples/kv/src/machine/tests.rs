@@ -106,20 +106,24 @@ fn a_retry_gets_the_outcome_of_the_first_time_also_after_a_restore() {
 
 #[test]
 fn the_session_that_was_used_the_longest_time_ago_is_forgotten_first() {
-    let mut at = At(Machine::new(), 0);
-    let nth = |n: usize| in_session(&format!("client {n}"), 1, swap("k", None, None));
-    for n in 0..MAX_SESSIONS {
-        at.apply(&nth(n));
+    for restarts in [false, true] {
+        let mut at = At(Machine::new(), 0);
+        let nth = |n: usize| in_session(&format!("client {n}"), 1, swap("k", None, None));
+        for n in 0..MAX_SESSIONS {
+            at.apply(&nth(n));
+        }
+        // A retry is a use, so the second is the oldest now.
+        at.apply(&nth(0));
+        if restarts {
+            at.0 = restored(&mut at.0);
+        }
+        at.apply(&nth(MAX_SESSIONS));
+        assert_eq!(at.0.sessions(), MAX_SESSIONS);
+        at.apply(&command(put("k", "v")));
+        assert_eq!(at.apply(&nth(0)), Outcome::Swapped);
+        assert_eq!(at.apply(&nth(2)), Outcome::Swapped);
+        assert_eq!(at.apply(&nth(1)), Outcome::NotSwapped { current: Some(bytes("v")) });
     }
-    // A retry is a use, so the second is the oldest now.
-    at.apply(&nth(0));
-    at.0 = restored(&mut at.0);
-    at.apply(&nth(MAX_SESSIONS));
-    assert_eq!(at.0.sessions(), MAX_SESSIONS);
-    at.apply(&command(put("k", "v")));
-    assert_eq!(at.apply(&nth(0)), Outcome::Swapped);
-    assert_eq!(at.apply(&nth(2)), Outcome::Swapped);
-    assert_eq!(at.apply(&nth(1)), Outcome::NotSwapped { current: Some(bytes("v")) });
 }
 
 #[test]
