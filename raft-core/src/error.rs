@@ -144,7 +144,7 @@ pub enum ProposeError {
 }
 
 /// Why a read can't be answered: at once, or later in [`Ready::dropped_reads`](crate::Ready::dropped_reads).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadError {
     /// No leader is known: try again later, or elsewhere.
@@ -210,7 +210,10 @@ impl fmt::Display for StartError {
                 write!(f, "the stored term {term} is below that of the last stored entry, {last}")
             }
             StartError::AppliedOutsideLog { applied, before, commit } => {
-                write!(f, "the applied index {applied} lies outside of what is stored and committed, [{before}, {commit}]")
+                write!(
+                    f,
+                    "the applied index {applied} lies outside of what is stored and committed, [{before}, {commit}]"
+                )
             }
         }
     }
@@ -221,12 +224,16 @@ impl fmt::Display for StepError {
         match self {
             StepError::NotForThisNode { to } => write!(f, "the message is addressed to node {to}"),
             StepError::FromThisNode => f.write_str("the message claims to come from this node"),
-            StepError::UnknownPeer(id) => write!(f, "an answer from node {id}, which is not in the configuration"),
+            StepError::UnknownPeer(id) => {
+                write!(f, "an answer from node {id}, which is not in the configuration")
+            }
             StepError::TermOutOfRange(term) => write!(f, "term {term} can't be"),
             StepError::TermNotExpected(term) => write!(f, "term {term} in a message that has none"),
             StepError::IndexOutOfRange(index) => write!(f, "index {index} can't be"),
             StepError::EntriesNotContiguous => f.write_str("the entries are not consecutive"),
-            StepError::EntryTermsOutOfOrder => f.write_str("the terms of the entries go down or exceed the sender's"),
+            StepError::EntryTermsOutOfOrder => {
+                f.write_str("the terms of the entries go down or exceed the sender's")
+            }
             StepError::ProposalHasPosition => f.write_str("a proposed entry has a term or an index"),
             StepError::EmptyProposal => f.write_str("a proposal of nothing"),
             StepError::ConflictsWithCommitted { index } => {
@@ -240,8 +247,12 @@ impl fmt::Display for StepError {
             }
             StepError::RivalLeader(id) => write!(f, "node {id} acts as leader of this leader's own term"),
             StepError::EmptySnapshot => f.write_str("a snapshot of nothing"),
-            StepError::SnapshotTermOutOfRange(term) => write!(f, "a snapshot of term {term}, above its sender's"),
-            StepError::SnapshotConfState(error) => write!(f, "the snapshot's membership is not valid: {error}"),
+            StepError::SnapshotTermOutOfRange(term) => {
+                write!(f, "a snapshot of term {term}, above its sender's")
+            }
+            StepError::SnapshotConfState(error) => {
+                write!(f, "the snapshot's membership is not valid: {error}")
+            }
             StepError::Proposal(error) => error.fmt(f),
             StepError::Storage(error) => error.fmt(f),
         }
@@ -252,7 +263,9 @@ impl fmt::Display for ProposeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProposeError::NoLeader => f.write_str("no leader is known"),
-            ProposeError::NotLeader { leader } => write!(f, "node {leader} leads, and proposals are not forwarded"),
+            ProposeError::NotLeader { leader } => {
+                write!(f, "node {leader} leads, and proposals are not forwarded")
+            }
             ProposeError::Campaigning => f.write_str("this node is campaigning, no leader is known"),
             ProposeError::NotInConfiguration => f.write_str("this leader is not in its configuration"),
             ProposeError::Transferring { to } => write!(f, "leadership is being handed over to node {to}"),
@@ -285,7 +298,9 @@ impl fmt::Display for CampaignError {
             CampaignError::AlreadyLeader => f.write_str("this node leads already"),
             CampaignError::NotAVoter => f.write_str("this node is not a voter of its configuration"),
             CampaignError::SnapshotPending => f.write_str("a snapshot is not durable yet"),
-            CampaignError::UnappliedConfChange => f.write_str("a committed membership change is not applied yet"),
+            CampaignError::UnappliedConfChange => {
+                f.write_str("a committed membership change is not applied yet")
+            }
             CampaignError::BoundByLease => f.write_str("a leader's lease may rely on this node"),
             CampaignError::TermsExhausted => f.write_str("there is no further term"),
             CampaignError::Storage(error) => error.fmt(f),

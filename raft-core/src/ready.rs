@@ -2,51 +2,11 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-use raft_proto::{Entry, HardState, Index, Message, NodeId, Snapshot};
+use raft_proto::{Entry, HardState, Message, Snapshot};
 
-use crate::error::ReadError;
-use crate::storage::StorageError;
-
-/// The role of a node (§5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RoleKind {
-    /// Passive: answers leaders and candidates.
-    Follower,
-    /// Asks whether it could win, without raising the term (thesis §9.6).
-    PreCandidate,
-    /// Asks for votes.
-    Candidate,
-    /// Handles the clients' requests.
-    Leader,
-}
-
-/// What a node knows of leadership. It isn't persisted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SoftState {
-    /// The leader of the current term, if known.
-    pub leader: Option<NodeId>,
-    /// This node's role.
-    pub role: RoleKind,
-}
-
-/// A read may be served as soon as the state machine has applied `index` (thesis §6.4).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ReadState {
-    /// The index to wait for.
-    pub index: Index,
-    /// The bytes that the caller gave to [`read_index`](crate::RawNode::read_index).
-    pub context: Bytes,
-}
-
-/// A read that was accepted and won't be answered.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct DroppedRead {
-    /// The bytes that the caller gave to [`read_index`](crate::RawNode::read_index).
-    pub context: Bytes,
-    /// Why.
-    pub reason: ReadError,
-}
+use crate::raft::Raft;
+use crate::report::{DroppedRead, ReadState, SoftState};
+use crate::storage::{MemoryStorage, Storage, StorageError};
 
 /// A batch of work for the caller, by obligation. See the crate's documentation for the order.
 #[derive(Debug, Default)]
@@ -87,6 +47,9 @@ pub struct Ready {
     // -- to apply: after the snapshot, and after `entries` are durable
     /// Committed entries, in order, each exactly once.
     pub committed_entries: Vec<Entry>,
+
+    /// The node has something to tell itself when this is durable.
+    has_own_answers: bool,
 }
 
 impl Ready {
@@ -102,5 +65,118 @@ impl Ready {
             && self.hard_state.is_none()
             && self.persisted_messages.is_empty()
             && self.committed_entries.is_empty()
+            && !self.has_own_answers
+    }
+
+    /// Must it be acknowledged with [`on_persisted`](crate::RawNode::on_persisted)? If not, acknowledging it does no harm.
+    pub fn needs_acknowledgement(&self) -> bool {
+        self.snapshot.is_some()
+            || !self.entries.is_empty()
+            || self.hard_state.is_some()
+            || !self.persisted_messages.is_empty()
+            || self.has_own_answers
+    }
+
+    /// Empties it, and keeps its buffers.
+    fn clear(&mut self) {
+        self.soft_state = None;
+        self.read_states.clear();
+        self.dropped_reads.clear();
+        self.storage_error = None;
+        self.messages.clear();
+        self.snapshot = None;
+        self.entries.clear();
+        self.hard_state = None;
+        self.must_sync = false;
+        self.persisted_messages.clear();
+        self.committed_entries.clear();
+        self.has_own_answers = false;
+    }
+}
+
+/// What was handed out last, and so needn't be again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandedOut {
+    /// The number of the last `Ready`.
+    pub(crate) number: u64,
+    soft_state: SoftState,
+    hard_state: HardState,
+}
+
+impl HandedOut {
+    /// At the start the caller knows what it stored, and that the node follows nobody.
+    pub(crate) fn at_start<S: Storage>(raft: &Raft<S>) -> HandedOut {
+        HandedOut { number: 0, soft_state: raft.soft_state(), hard_state: raft.common.hard_state() }
+    }
+
+    /// Is anything due? Exactly then [`cut`](HandedOut::cut) gives a `Ready` that isn't empty.
+    pub(crate) fn is_due<S: Storage>(&self, raft: &Raft<S>) -> bool {
+        let common = &raft.common;
+        !common.outbox.is_empty()
+            || common.log.has_unwritten()
+            || !common.log.to_apply().is_empty()
+            || common.hard_state() != self.hard_state
+            || raft.soft_state() != self.soft_state
+    }
+
+    /// Moves everything that is due into `ready`.
+    pub(crate) fn cut<S: Storage>(&mut self, raft: &mut Raft<S>, ready: &mut Ready) {
+        ready.clear();
+        self.number = self.number.saturating_add(1);
+        ready.number = self.number;
+
+        let soft_state = raft.soft_state();
+        ready.soft_state = (soft_state != self.soft_state).then_some(soft_state);
+        self.soft_state = soft_state;
+
+        let common = &mut raft.common;
+        let hard_state = common.hard_state();
+        let promised = (hard_state.term, hard_state.vote) != (self.hard_state.term, self.hard_state.vote);
+        ready.hard_state = (hard_state != self.hard_state).then_some(hard_state);
+        self.hard_state = hard_state;
+
+        if !common.log.to_apply().is_empty()
+            && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
+        {
+            common.storage_failed(&error);
+            ready.storage_error = Some(error);
+        }
+        ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
+        ready.must_sync = promised || !ready.entries.is_empty() || ready.snapshot.is_some();
+
+        let outbox = &mut common.outbox;
+        core::mem::swap(&mut ready.messages, &mut outbox.messages);
+        core::mem::swap(&mut ready.read_states, &mut outbox.read_states);
+        core::mem::swap(&mut ready.dropped_reads, &mut outbox.dropped_reads);
+        let mut own = Vec::new();
+        for message in outbox.held.drain(..) {
+            if message.to == common.config.id {
+                own.push(message)
+            } else {
+                ready.persisted_messages.push(message)
+            }
+        }
+        ready.has_own_answers = !own.is_empty();
+        if ready.needs_acknowledgement() {
+            let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
+            common.log.on_write_handed_out(self.number, common.term, snapshot, own);
+        }
+    }
+}
+
+impl MemoryStorage {
+    /// Writes what a `Ready` asks for: snapshot, entries, hard state.
+    ///
+    /// # Errors
+    /// As [`append`](MemoryStorage::append) and [`apply_snapshot`](MemoryStorage::apply_snapshot).
+    pub fn persist(&mut self, ready: &Ready) -> Result<(), StorageError> {
+        if let Some(snapshot) = &ready.snapshot {
+            self.apply_snapshot(snapshot.clone())?;
+        }
+        self.append(&ready.entries)?;
+        if let Some(hard_state) = ready.hard_state {
+            self.set_hard_state(hard_state);
+        }
+        Ok(())
     }
 }

@@ -51,7 +51,8 @@ pub trait Storage {
     ///
     /// [`StorageError::Fetching`] says that they aren't in memory: the core goes on without them and asks again
     /// at the next tick or message that calls for them.
-    fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>) -> Result<(), StorageError>;
+    fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>)
+    -> Result<(), StorageError>;
 
     /// A snapshot for the node `to`, of index `at_least` or above if there is one. Any snapshot that was taken may be
     /// given. [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
@@ -121,7 +122,9 @@ impl fmt::Display for StorageError {
             StorageError::Unavailable => f.write_str("the log ends before the index"),
             StorageError::Fetching => f.write_str("the entries are being fetched"),
             StorageError::SnapshotTemporarilyUnavailable => f.write_str("a snapshot is being made"),
-            StorageError::Inconsistent(how) => write!(f, "the storage gave an answer that makes no sense: {how}"),
+            StorageError::Inconsistent(how) => {
+                write!(f, "the storage gave an answer that makes no sense: {how}")
+            }
             StorageError::Other(error) => write!(f, "the storage failed: {error}"),
         }
     }

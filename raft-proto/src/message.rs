@@ -51,6 +51,28 @@ pub enum Body {
     ReadIndexReply(ReadIndexReply),
 }
 
+impl Body {
+    /// The name of the message, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Body::Propose(_) => "Propose",
+            Body::AppendEntries(_) => "AppendEntries",
+            Body::AppendEntriesReply(_) => "AppendEntriesReply",
+            Body::RequestVote(_) => "RequestVote",
+            Body::RequestVoteReply(_) => "RequestVoteReply",
+            Body::PreVote(_) => "PreVote",
+            Body::PreVoteReply(_) => "PreVoteReply",
+            Body::InstallSnapshot(_) => "InstallSnapshot",
+            Body::Heartbeat(_) => "Heartbeat",
+            Body::HeartbeatReply(_) => "HeartbeatReply",
+            Body::TransferLeader(_) => "TransferLeader",
+            Body::TimeoutNow => "TimeoutNow",
+            Body::ReadIndex(_) => "ReadIndex",
+            Body::ReadIndexReply(_) => "ReadIndexReply",
+        }
+    }
+}
+
 /// Proposals on their way to the leader. Their terms and indexes are zero until it appends them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Propose {

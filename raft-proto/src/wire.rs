@@ -1,22 +1,25 @@
-//! The protobuf encoding, which is that of etcd's `raftpb` (`proto/raft.proto` is the contract, field by field).
+//! The protobuf encoding, which is that of etcd's `raftpb` (`proto/raft.proto` is the contract, field by
+//! field).
 //!
-//! Reading takes two steps. The generated structs, which stay private, admit whatever is protobuf; [`decode_message`]
-//! and its siblings then admit only what makes sense as one of this crate's types, and refuse the rest by name
-//! ([`DecodeError`]). Writing can't fail.
+//! Reading takes two steps. The generated structs, which stay private, admit whatever is protobuf;
+//! [`decode_message`] and its siblings then admit only what makes sense as one of this crate's types, and
+//! refuse the rest by name ([`DecodeError`]). Writing can't fail.
 //!
-//! * **No copies.** The bytes in a decoded value (commands, contexts, snapshots) are slices of the [`Bytes`] that it was
-//!   decoded from. The other side of that: a small slice that is kept keeps the whole of it alive.
-//! * **No amplification.** Decoding allocates at most [`AMPLIFICATION`] bytes for each byte of input, beside a small
-//!   constant. What nests is of a fixed depth (message, snapshot, metadata, configuration); the only thing that a peer
-//!   could nest deeper, groups in fields that nobody knows, prost cuts off at 100 levels, and it skips them without
-//!   allocating.
-//! * **Missing and zero are the same**, and fields that a message of its type doesn't use are ignored, whatever they
-//!   hold: etcd writes nearly every field of every message.
-//! * **Entries have the length that [`Entry::encoded_len`] says**, and their data that of [`Payload::len`]: limits are
-//!   counted in what travels.
+//! * **No copies.** The bytes in a decoded value (commands, contexts, snapshots) are slices of the
+//!   [`Bytes`] that it was decoded from. The other side of that: a small slice that is kept keeps the whole
+//!   of it alive.
+//! * **No amplification.** Decoding allocates at most [`AMPLIFICATION`] bytes for each byte of input,
+//!   beside a small constant. What nests is of a fixed depth (message, snapshot, metadata, configuration);
+//!   the only thing that a peer could nest deeper, groups in fields that nobody knows, prost cuts off at
+//!   100 levels, and it skips them without allocating.
+//! * **Missing and zero are the same**, and fields that a message of its type doesn't use are ignored,
+//!   whatever they hold: etcd writes nearly every field of every message.
+//! * **Entries have the length that [`Entry::encoded_len`] says**, and their data that of [`Payload::len`]:
+//!   limits are counted in what travels.
 //!
-//! What is checked here is one message by itself. Whether the entries of an append are consecutive, say, and whether
-//! it comes at the right time, is for the core, which can't rely on a message having come through here.
+//! What is checked here is one message by itself. Whether the entries of an append are consecutive, say,
+//! and whether it comes at the right time, is for the core, which can't rely on a message having come
+//! through here.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -56,8 +59,9 @@ pub use error::DecodeError;
 
 /// How many bytes decoding holds at most for each byte of input, beside a small constant.
 ///
-/// The worst input is a message of empty entries: two bytes each on the wire, 72 as a generated struct (on a 64-bit
-/// machine), of which a vector that grows by doubling holds up to three times as many as it has elements while it moves.
+/// The worst input is a message of empty entries: two bytes each on the wire, 72 as a generated struct (on
+/// a 64-bit machine), of which a vector that grows by doubling holds up to three times as many as it has
+/// elements while it moves.
 pub const AMPLIFICATION: usize = 128;
 
 /// In the context of a vote request: the leader asked for this campaign.

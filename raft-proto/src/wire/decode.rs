@@ -19,8 +19,8 @@ type Result<T> = core::result::Result<T, DecodeError>;
 
 /// Reads a message that came over the network.
 ///
-/// In a [`Body::TransferLeader`] the sender is lost, as in etcd: `from` is the transferee. In a [`Body::Propose`] the
-/// terms and indexes of the entries are zero, whatever the sender wrote.
+/// In a [`Body::TransferLeader`] the sender is lost, as in etcd: `from` is the transferee. In a
+/// [`Body::Propose`] the terms and indexes of the entries are zero, whatever the sender wrote.
 pub fn decode_message(bytes: Bytes) -> Result<Message> {
     let raw = raftpb::Message::decode(bytes).map_err(malformed)?;
     if !raw.responses.is_empty() {
@@ -77,7 +77,8 @@ pub fn decode_snapshot(bytes: Bytes) -> Result<Snapshot> {
     snapshot(raftpb::Snapshot::decode(bytes).map_err(malformed)?)
 }
 
-/// Reads a membership change in the older format: the data of an entry of that kind. No bytes are the default.
+/// Reads a membership change in the older format: the data of an entry of that kind. No bytes are the
+/// default.
 pub fn decode_conf_change(bytes: Bytes) -> Result<ConfChange> {
     let raw = raftpb::ConfChange::decode(bytes).map_err(|_| DecodeError::MalformedConfChange)?;
     Ok(ConfChange {
@@ -88,8 +89,8 @@ pub fn decode_conf_change(bytes: Bytes) -> Result<ConfChange> {
     })
 }
 
-/// Reads a membership change in the newer format: the data of an entry of that kind. No bytes are the default, which
-/// leaves the joint configuration.
+/// Reads a membership change in the newer format: the data of an entry of that kind. No bytes are the
+/// default, which leaves the joint configuration.
 pub fn decode_conf_change_v2(bytes: Bytes) -> Result<ConfChangeV2> {
     let raw = raftpb::ConfChangeV2::decode(bytes).map_err(|_| DecodeError::MalformedConfChange)?;
     let transition = raw.transition.unwrap_or_default();
@@ -241,7 +242,8 @@ fn proposals(raw: Vec<raftpb::Entry>) -> Result<Entries> {
     convert(raw, proposal)
 }
 
-/// A loop and not `collect`, which through a `Result` can't know how many there will be and would grow as it goes.
+/// A loop and not `collect`, which through a `Result` can't know how many there will be and would grow as
+/// it goes.
 fn convert(raw: Vec<raftpb::Entry>, one: fn(raftpb::Entry) -> Result<Entry>) -> Result<Entries> {
     let mut entries = Vec::with_capacity(raw.len());
     for raw in raw {
@@ -250,7 +252,8 @@ fn convert(raw: Vec<raftpb::Entry>, one: fn(raftpb::Entry) -> Result<Entry>) -> 
     Ok(entries.into())
 }
 
-/// The caller's bytes in a read request and in its answer: the data of the only entry, whose other fields say nothing.
+/// The caller's bytes in a read request and in its answer: the data of the only entry, whose other fields
+/// say nothing.
 fn read_context(raw: Vec<raftpb::Entry>) -> Result<Bytes> {
     match <[raftpb::Entry; 1]>::try_from(raw) {
         Ok([entry]) => Ok(entry.data.unwrap_or_default()),

@@ -1,7 +1,8 @@
 //! Typed → bytes.
 //!
-//! What is written when it is zero: the fields that [`Entry::encoded_len`] counts, the type of a message, and all of
-//! what goes to disk (hard state, configuration, snapshot), which thereby has the bytes that etcd would write.
+//! What is written when it is zero: the fields that [`Entry::encoded_len`] counts, the type of a message,
+//! and all of what goes to disk (hard state, configuration, snapshot), which thereby has the bytes that
+//! etcd would write.
 //!
 //! [`Entry::encoded_len`]: crate::Entry::encoded_len
 
@@ -183,8 +184,8 @@ fn reject(reply: VoteReply) -> Option<bool> {
     }
 }
 
-/// The entry in which a read request and its answer carry the caller's bytes. There even if these are empty: etcd takes
-/// it to be there.
+/// The entry in which a read request and its answer carry the caller's bytes. There even if these are
+/// empty: etcd takes it to be there.
 fn read_context(context: &Bytes) -> Vec<raftpb::Entry> {
     Vec::from([raw_entry(&Entry { payload: Payload::Normal(context.clone()), ..Entry::default() })])
 }

@@ -10,8 +10,8 @@ pub enum DecodeError {
     Malformed,
     /// The type of the message is none that we know.
     UnknownMessageType(i32),
-    /// The type of the message is one of the events that etcd keeps inside a node. No node may send them: a peer that
-    /// could would tick our clock, acknowledge our writes and start our campaigns.
+    /// The type of the message is one of the events that etcd keeps inside a node. No node may send them: a
+    /// peer that could would tick our clock, acknowledge our writes and start our campaigns.
     LocalMessage(i32),
     /// The message has no sender.
     NoSender,
@@ -23,7 +23,8 @@ pub enum DecodeError {
     UnexpectedTerm,
     /// The message carries others, as only local ones do.
     Responses,
-    /// A term is larger than [`Term::LIMIT`](crate::Term::LIMIT): a node that adopted it would soon have no next one.
+    /// A term is larger than [`Term::LIMIT`](crate::Term::LIMIT): a node that adopted it would soon have no
+    /// next one.
     TermPastLimit(u64),
     /// An index is larger than [`Index::LIMIT`](crate::Index::LIMIT).
     IndexPastLimit(u64),
@@ -31,8 +32,8 @@ pub enum DecodeError {
     NoTransferee,
     /// InstallSnapshot without a snapshot, or with one that covers nothing.
     NoSnapshot,
-    /// A read index, or the request for one, has no entry or several where it should have one, which holds the context.
-    /// (How many it has.)
+    /// A read index, or the request for one, has no entry or several where it should have one, which holds
+    /// the context. (How many it has.)
     NotOneContext(usize),
     /// The type of an entry is none that we know.
     UnknownEntryType(i32),

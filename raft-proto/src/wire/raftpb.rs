@@ -8,11 +8,12 @@ pub struct Entry {
     /// The term of the leader that appended the entry. Zero in a proposal and in a read request. Always written.
     #[prost(uint64, optional, tag = "2")]
     pub term: ::core::option::Option<u64>,
-    /// The place of the entry in the log, counted from one. Zero in a proposal and in a read request. Always written.
+    /// The place of the entry in the log, counted from one. Zero in a proposal and in a read request. Always
+    /// written.
     #[prost(uint64, optional, tag = "3")]
     pub index: ::core::option::Option<u64>,
-    /// The command, or the encoded membership change. Missing means no bytes; for a membership change, the one whose
-    /// fields are all missing.
+    /// The command, or the encoded membership change. Missing means no bytes; for a membership change, the one
+    /// whose fields are all missing.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub data: ::core::option::Option<::prost::bytes::Bytes>,
 }
@@ -52,15 +53,15 @@ pub struct Message {
     /// The sender; in MsgTransferLeader, the node that is to lead.
     #[prost(uint64, optional, tag = "3")]
     pub from: ::core::option::Option<u64>,
-    /// The sender's term; in MsgPreVote and its grant, the term that the candidate would have; zero in MsgProp and
-    /// MsgReadIndex.
+    /// The sender's term; in MsgPreVote and its grant, the term that the candidate would have; zero in MsgProp
+    /// and MsgReadIndex.
     #[prost(uint64, optional, tag = "4")]
     pub term: ::core::option::Option<u64>,
     /// A term that belongs to an entry: to that at `index`, or in a rejection to that at `rejectHint`.
     #[prost(uint64, optional, tag = "5")]
     pub log_term: ::core::option::Option<u64>,
-    /// The entry before the first of `entries`; a candidate's last entry; the last entry that is accepted, or the one that
-    /// is rejected; the index from which a read may be served.
+    /// The entry before the first of `entries`; a candidate's last entry; the last entry that is accepted, or
+    /// the one that is rejected; the index from which a read may be served.
     #[prost(uint64, optional, tag = "6")]
     pub index: ::core::option::Option<u64>,
     /// Entries to append, proposals, or the one that holds the context of a read.
@@ -78,15 +79,16 @@ pub struct Message {
     /// The last entry of the rejecting node at which the two logs could agree.
     #[prost(uint64, optional, tag = "11")]
     pub reject_hint: ::core::option::Option<u64>,
-    /// Bytes that an answer to a heartbeat repeats; in a vote request the text "CampaignTransfer" if the leader asked for
-    /// the campaign.
+    /// Bytes that an answer to a heartbeat repeats; in a vote request the text "CampaignTransfer" if the
+    /// leader asked for the campaign.
     #[prost(bytes = "bytes", optional, tag = "12")]
     pub context: ::core::option::Option<::prost::bytes::Bytes>,
     /// Local: the vote that MsgStorageAppend makes durable. Ignored.
     #[prost(uint64, optional, tag = "13")]
     pub vote: ::core::option::Option<u64>,
-    /// Local: the messages that MsgStorageAppend and MsgStorageApply release when they are done. A message that has any is
-    /// refused. They are messages in `raftpb`; to a reader that wants none of them bytes are the same, and can't recurse.
+    /// Local: the messages that MsgStorageAppend and MsgStorageApply release when they are done. A message
+    /// that has any is refused. They are messages in `raftpb`; to a reader that wants none of them bytes are
+    /// the same, and can't recurse.
     #[prost(bytes = "bytes", repeated, tag = "14")]
     pub responses: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// The asking node's own number for a read, which the answer repeats. Zero from a node that has none.
@@ -109,8 +111,8 @@ pub struct HardState {
     #[prost(uint64, optional, tag = "3")]
     pub commit: ::core::option::Option<u64>,
 }
-/// A configuration. The lists aren't packed when written, as proto2 has it; a reader takes both forms. None may hold
-/// a zero.
+/// A configuration. The lists aren't packed when written, as proto2 has it; a reader takes both forms. None
+/// may hold a zero.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfState {
     /// The voters; in a joint configuration, those of its incoming half.
@@ -201,8 +203,8 @@ impl EntryType {
         }
     }
 }
-/// The kinds of message. Those marked "local" are events inside a node of etcd. They exist here because their numbers
-/// are taken; no node may send one, and a reader refuses it.
+/// The kinds of message. Those marked "local" are events inside a node of etcd. They exist here because
+/// their numbers are taken; no node may send one, and a reader refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum MessageType {

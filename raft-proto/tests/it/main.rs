@@ -1,1 +1,21 @@
+//! The protobuf encoding, from outside.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod any;
+mod by_hand;
+mod by_hand_stored;
+mod from_etcd;
+mod garbage;
+mod refusals;
+mod round_trip;
+mod text;
+mod zero_copy;

@@ -1,0 +1,436 @@
+//! The log (§5.3): one view over what the storage holds and what is not durable yet, with its cursors.
+//!
+//! ```text
+//!     compacted │            in the storage               │        unstable
+//!   ────────────┼──────────┬───────────┬──────────┬───────┼───────────────────────
+//!                   applied ┘   handed ┘ committed ┘                         last ┘
+//! ```
+//!
+//! `applied ≤ handed ≤ committed ≤ last`: entries up to `handed` were given out for application, those up to `applied`
+//! are acknowledged.
+
+mod conflict;
+mod in_flight;
+mod pages;
+#[cfg(test)]
+mod tests;
+mod unstable;
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use raft_proto::{Entry, HardState, Index, LogPosition, Message, Snapshot, Term};
+
+use crate::config::Config;
+use crate::error::{AckError, StartError};
+use crate::storage::{Inconsistency, Storage, StorageError};
+
+pub(crate) use in_flight::Write;
+
+use in_flight::InFlight;
+use pages::Pages;
+use unstable::Unstable;
+
+/// The log of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct RaftLog<S> {
+    storage: S,
+    unstable: Unstable,
+    in_flight: InFlight,
+    pages: Pages,
+    committed: Index,
+    handed: Index,
+    applied: Index,
+    async_writes: bool,
+    /// Committed entries couldn't be read; they are asked for again after the next tick.
+    read_failed: bool,
+}
+
+/// What follows from an append that a leader sent (§5.3), before anything is changed.
+#[derive(Clone, Debug)]
+pub(crate) enum AppendPlan {
+    /// Everything up to the commit index is known to agree.
+    BeforeCommit,
+    /// `prev` agrees. The first `known` of the entries are in the log already; the rest replaces what is there.
+    Append {
+        /// How many are there.
+        known: usize,
+    },
+    /// There is no entry `prev`.
+    Reject {
+        /// Where the logs could agree.
+        hint: LogPosition,
+    },
+}
+
+/// How an append can be impossible.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// It would replace a committed entry.
+    Conflict(Index),
+    Storage(StorageError),
+}
+
+impl From<StorageError> for AppendError {
+    fn from(error: StorageError) -> AppendError {
+        AppendError::Storage(error)
+    }
+}
+
+impl<S: Storage> RaftLog<S> {
+    /// The log that a storage holds.
+    pub(crate) fn new(storage: S, config: &Config, hard_state: &HardState) -> Result<RaftLog<S>, StartError> {
+        let first = storage.first_index()?;
+        let last = storage.last_index()?;
+        if first.is_zero() || first > Index::LIMIT || last > Index::LIMIT {
+            return Err(StorageError::Inconsistent(Inconsistency::OutOfRange).into());
+        }
+        let before = first.prev();
+        if last < before {
+            return Err(StorageError::Inconsistent(Inconsistency::LastBeforeFirst).into());
+        }
+        let commit = hard_state.commit.max(before);
+        if commit > last {
+            return Err(StartError::CommitOutsideLog { commit: hard_state.commit, before, last });
+        }
+        let last_term = storage.term(last)?;
+        if last_term > Term::LIMIT {
+            return Err(StorageError::Inconsistent(Inconsistency::OutOfRange).into());
+        }
+        // A log that begins with a snapshot may name a term above the node's: clusters are started that way.
+        if last >= first && last_term > hard_state.term {
+            return Err(StartError::TermBelowLog { term: hard_state.term, last: last_term });
+        }
+        let applied = if config.applied.is_zero() { before } else { config.applied };
+        if applied < before || applied > commit {
+            return Err(StartError::AppliedOutsideLog { applied, before, commit });
+        }
+        Ok(RaftLog {
+            storage,
+            unstable: Unstable::new(LogPosition::new(last_term, last)),
+            in_flight: InFlight::default(),
+            pages: Pages::new(config.max_committed_bytes),
+            committed: commit,
+            handed: applied,
+            applied,
+            async_writes: config.async_writes,
+            read_failed: false,
+        })
+    }
+
+    pub(crate) fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    pub(crate) fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    pub(crate) fn committed(&self) -> Index {
+        self.committed
+    }
+
+    pub(crate) fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The last position, durable or not.
+    pub(crate) fn last(&self) -> LogPosition {
+        self.unstable.last()
+    }
+
+    /// The last index that is known to be durable.
+    pub(crate) fn durable(&self) -> Index {
+        if self.unstable.snapshot().is_some() { Index::ZERO } else { self.unstable.base().index }
+    }
+
+    /// The index of the first entry that can be read.
+    pub(crate) fn first_index(&self) -> Result<Index, StorageError> {
+        match self.unstable.snapshot() {
+            Some(snapshot) => Ok(snapshot.metadata.index.next()),
+            None => self.storage.first_index(),
+        }
+    }
+
+    /// The term at `index`, also of the position right before the first entry.
+    pub(crate) fn term(&self, index: Index) -> Result<Term, StorageError> {
+        if let Some(term) = self.unstable.term(index) {
+            return Ok(term);
+        }
+        if index > self.last().index {
+            return Err(StorageError::Unavailable);
+        }
+        if self.unstable.snapshot().is_some() {
+            return Err(StorageError::Compacted);
+        }
+        self.storage.term(index)
+    }
+
+    /// Is this entry in the log? An index outside of it, below or above, is not.
+    pub(crate) fn matches(&self, position: LogPosition) -> Result<bool, StorageError> {
+        match self.term(position.index) {
+            Ok(term) => Ok(term == position.term),
+            Err(StorageError::Compacted | StorageError::Unavailable) => Ok(false),
+            Err(
+                error @ (StorageError::Fetching
+                | StorageError::SnapshotTemporarilyUnavailable
+                | StorageError::Inconsistent(_)
+                | StorageError::Other(_)),
+            ) => Err(error),
+        }
+    }
+
+    /// The last position at or below `from` whose term is at most `term`; see [`conflict`].
+    pub(crate) fn last_not_above(&self, from: Index, term: Term) -> Result<LogPosition, StorageError> {
+        conflict::last_not_above(from, term, |index| self.term(index))
+    }
+
+    /// Is a log that ends at `last` at least as up to date as this one? (§5.4.1)
+    pub(crate) fn is_up_to_date(&self, last: LogPosition) -> bool {
+        last >= self.last()
+    }
+
+    /// Appends to `into` the entries from `first` on, up to `max_bytes` of them; at least one if there is one.
+    pub(crate) fn entries_from(
+        &self,
+        first: Index,
+        max_bytes: u64,
+        into: &mut Vec<Entry>,
+    ) -> Result<(), StorageError> {
+        let end = self.last().index.next();
+        self.read(first..end, max_bytes, into, true)
+    }
+
+    /// Reads entries, first from the storage, then from the unstable part. With `always_one` the first entry comes
+    /// whatever its size; an unstable one behind stored ones never does.
+    fn read(
+        &self,
+        range: Range<Index>,
+        max_bytes: u64,
+        into: &mut Vec<Entry>,
+        always_one: bool,
+    ) -> Result<(), StorageError> {
+        if range.start >= range.end {
+            return Ok(());
+        }
+        let unstable_first = self.unstable.base().index.next();
+        if range.start < unstable_first && self.unstable.snapshot().is_some() {
+            return Err(StorageError::Compacted);
+        }
+        let mut bytes: u64 = 0;
+        let mut next = range.start;
+        let start = into.len();
+        if range.start < unstable_first {
+            let stored = range.start..range.end.min(unstable_first);
+            let result = self.storage.entries(stored.clone(), max_bytes, into);
+            let read = into.get(start..).unwrap_or_default();
+            if let Err(error) = result.and_then(|()| check_entries(read, &stored)) {
+                into.truncate(start);
+                return Err(error);
+            }
+            bytes = read.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.encoded_len()));
+            next = read.last().map_or(next, |entry| entry.index.next());
+            if next < stored.end {
+                return Ok(());
+            }
+        }
+        for entry in self.unstable.from(next) {
+            bytes = bytes.saturating_add(entry.encoded_len());
+            let first = always_one && into.len() == start;
+            if entry.index >= range.end || (bytes > max_bytes && !first) {
+                break;
+            }
+            into.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    /// What follows from an append of `entries` behind `prev`. Reads only.
+    pub(crate) fn plan_append(
+        &self,
+        prev: LogPosition,
+        entries: &[Entry],
+    ) -> Result<AppendPlan, AppendError> {
+        if prev.index < self.committed {
+            return Ok(AppendPlan::BeforeCommit);
+        }
+        if !self.matches(prev)? {
+            let from = prev.index.min(self.last().index);
+            return Ok(AppendPlan::Reject { hint: self.last_not_above(from, prev.term)? });
+        }
+        let mut known: usize = 0;
+        for entry in entries {
+            if !self.matches(entry.position())? {
+                if entry.index <= self.committed {
+                    return Err(AppendError::Conflict(entry.index));
+                }
+                break;
+            }
+            known = known.saturating_add(1);
+        }
+        Ok(AppendPlan::Append { known })
+    }
+
+    /// Puts `entries` behind `prev`, in place of whatever is there.
+    pub(crate) fn append(&mut self, prev: LogPosition, entries: impl IntoIterator<Item = Entry>) {
+        if prev.index < self.last().index {
+            self.in_flight.on_cut(prev.index);
+        }
+        self.unstable.replace_after(prev, entries);
+    }
+
+    /// Everything up to `index` is committed, as far as the log goes. Returns whether that is news.
+    pub(crate) fn commit_to(&mut self, index: Index) -> bool {
+        let index = index.min(self.last().index);
+        let news = index > self.committed;
+        if news {
+            self.committed = index;
+        }
+        news
+    }
+
+    /// The log is replaced by a snapshot, which is committed.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+        let index = snapshot.metadata.index;
+        self.in_flight.on_restore();
+        self.unstable.restore(snapshot);
+        self.committed = index;
+        self.handed = self.handed.max(index);
+    }
+
+    /// A snapshot that was received and isn't durable yet.
+    pub(crate) fn pending_snapshot(&self) -> Option<&Snapshot> {
+        self.unstable.snapshot()
+    }
+
+    /// Is there a membership change among the committed entries that aren't applied?
+    pub(crate) fn has_unapplied_conf_change(&self) -> Result<bool, StorageError> {
+        const PAGE_BYTES: u64 = 1 << 20;
+        let end = self.committed.next();
+        let mut next = self.applied.next();
+        let mut page = Vec::new();
+        while next < end {
+            page.clear();
+            self.read(next..end, PAGE_BYTES, &mut page, true)?;
+            if page.iter().any(|entry| entry.payload.as_conf_change().is_some()) {
+                return Ok(true);
+            }
+            next = match page.last() {
+                Some(last) => last.index.next(),
+                None => return Err(StorageError::Inconsistent(Inconsistency::NothingForRange)),
+            };
+        }
+        Ok(false)
+    }
+
+    // -- what is handed out to be written
+
+    /// Is there anything to write that wasn't handed out?
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.unstable.has_work()
+    }
+
+    /// The snapshot and the entries to write.
+    pub(crate) fn hand_out_unwritten(&mut self, into: &mut Vec<Entry>) -> Option<Snapshot> {
+        self.unstable.hand_out(into)
+    }
+
+    /// A write was handed out. `own` is what the node tells itself when the write is durable.
+    pub(crate) fn on_write_handed_out(
+        &mut self,
+        number: u64,
+        term: Term,
+        snapshot: Option<Index>,
+        own: Vec<Message>,
+    ) {
+        let covers = if self.unstable.is_empty() { None } else { Some(self.last().index) };
+        self.in_flight.push(Write { number, term, covers, snapshot, own });
+    }
+
+    /// The oldest write in flight, if its number is at most `number`. The caller passes it on to
+    /// [`on_written`](RaftLog::on_written).
+    pub(crate) fn acknowledge_write(&mut self, number: u64) -> Option<Write> {
+        self.in_flight.acknowledge(number)
+    }
+
+    /// A write is durable; the node's term is `term`.
+    pub(crate) fn on_written(&mut self, write: &Write, term: Term) {
+        if let Some(covers) = write.covers.filter(|_| write.term == term) {
+            self.unstable.stable_to(covers);
+        }
+        if let Some(index) = write.snapshot
+            && self.unstable.stable_snapshot(index)
+            && index > self.applied
+        {
+            self.applied = index;
+            self.pages.on_applied(index);
+        }
+    }
+
+    pub(crate) fn writes_in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    // -- what is handed out to be applied
+
+    /// The committed entries that may be handed out now.
+    pub(crate) fn to_apply(&self) -> Range<Index> {
+        let blocked = self.pages.is_paused() || self.read_failed || self.unstable.snapshot().is_some();
+        let limit = if self.async_writes { self.committed.min(self.durable()) } else { self.committed };
+        let end = if blocked { self.handed } else { limit.max(self.handed) };
+        self.handed.next()..end.next()
+    }
+
+    /// Hands out a batch of committed entries for application.
+    pub(crate) fn hand_out_committed(&mut self, into: &mut Vec<Entry>) -> Result<(), StorageError> {
+        let range = self.to_apply();
+        let end = range.end;
+        if let Err(error) = self.read(range, self.pages.allowance(), into, true) {
+            self.read_failed = true;
+            return Err(error);
+        }
+        let last = into.last().map_or(self.handed, |entry| entry.index);
+        self.pages.hand_out(into, last.next() == end);
+        self.handed = last;
+        Ok(())
+    }
+
+    /// Committed entries that couldn't be read may be asked for again.
+    pub(crate) fn retry_reads(&mut self) {
+        self.read_failed = false;
+    }
+
+    /// Everything up to `index` is applied. Returns the payload bytes that this completes.
+    pub(crate) fn on_applied(&mut self, index: Index) -> Result<u64, AckError> {
+        if index > self.handed {
+            return Err(AckError::NotHandedOutForApply { last: self.handed });
+        }
+        if index > self.applied {
+            self.applied = index;
+        }
+        Ok(self.pages.on_applied(index))
+    }
+}
+
+/// Are these what was asked for?
+fn check_entries(entries: &[Entry], asked: &Range<Index>) -> Result<(), StorageError> {
+    let mut expected = asked.start;
+    let mut term = Term::ZERO;
+    for entry in entries {
+        if entry.index != expected {
+            return Err(StorageError::Inconsistent(Inconsistency::NotContiguous));
+        }
+        if entry.index >= asked.end {
+            return Err(StorageError::Inconsistent(Inconsistency::MoreThanAsked));
+        }
+        if entry.term < term || entry.term > Term::LIMIT {
+            return Err(StorageError::Inconsistent(Inconsistency::TermsOutOfOrder));
+        }
+        term = entry.term;
+        expected = expected.next();
+    }
+    if entries.is_empty() {
+        return Err(StorageError::Inconsistent(Inconsistency::NothingForRange));
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The ledger of writes that were handed out and aren't acknowledged yet (thesis §10.2.1).
+//!
+//! A write vouches for the log as it stood when the write was handed out. If the log is cut below what a write
+//! covers, that write is void: its acknowledgement says nothing about the entries that came in its place, even if
+//! they should have the same index and, after one more change of leader, the same term again.
+//!
+//! ```text
+//!   write 7: entries 5..7 of term 1      ── void as soon as a leader of term 2 replaces entry 5
+//!   write 8: entries 5..6 of term 2      ── void as soon as a leader of term 3 restores those of term 1
+//!   write 9: entries 5..7 of term 1      ── only its own acknowledgement makes them stable
+//! ```
+//!
+//! A write also vouches only within the term in which it was made: each change of term is written itself, and that
+//! write covers whatever is still unstable.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use raft_proto::{Index, Message, Term};
+
+/// A write that was handed out.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    /// The number of its `Ready`.
+    pub(crate) number: u64,
+    /// The term in which it was handed out.
+    pub(crate) term: Term,
+    /// The last index of the log at that moment, unless all of it was durable or the write is void.
+    pub(crate) covers: Option<Index>,
+    /// The snapshot that it holds covers up to here.
+    pub(crate) snapshot: Option<Index>,
+    /// What the node has to tell itself when the write is durable: its own vote, its own acknowledgements.
+    pub(crate) own: Vec<Message>,
+}
+
+/// The writes in flight, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InFlight {
+    writes: VecDeque<Write>,
+}
+
+impl InFlight {
+    pub(crate) fn push(&mut self, write: Write) {
+        self.writes.push_back(write);
+    }
+
+    /// The oldest write, if its number is at most `number`; it is no longer in flight then.
+    pub(crate) fn acknowledge(&mut self, number: u64) -> Option<Write> {
+        if self.writes.front()?.number <= number { self.writes.pop_front() } else { None }
+    }
+
+    /// The log was cut so that `last` is the last entry that stayed.
+    pub(crate) fn on_cut(&mut self, last: Index) {
+        for write in &mut self.writes {
+            if write.covers.is_some_and(|covers| covers > last) {
+                write.covers = None;
+            }
+        }
+    }
+
+    /// The log was replaced by a snapshot.
+    pub(crate) fn on_restore(&mut self) {
+        for write in &mut self.writes {
+            write.covers = None;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.writes.len()
+    }
+}

@@ -1,0 +1,66 @@
+//! How much is handed out for application and not yet acknowledged.
+
+use alloc::collections::VecDeque;
+
+use raft_proto::{Entry, Index};
+
+/// A batch of committed entries that was handed out.
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    last: Index,
+    encoded: u64,
+    payload: u64,
+}
+
+/// The batches that are being applied, and their limit in encoded bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    limit: u64,
+    pages: VecDeque<Page>,
+    outstanding: u64,
+    paused: bool,
+}
+
+impl Pages {
+    pub(crate) fn new(limit: u64) -> Pages {
+        Pages { limit, pages: VecDeque::new(), outstanding: 0, paused: false }
+    }
+
+    /// Nothing is handed out until something is acknowledged.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// How many encoded bytes the next batch may have; one entry always may.
+    pub(crate) fn allowance(&self) -> u64 {
+        self.limit.saturating_sub(self.outstanding)
+    }
+
+    /// This batch is handed out; `complete` says that it holds all there was.
+    pub(crate) fn hand_out(&mut self, entries: &[Entry], complete: bool) {
+        let Some(last) = entries.last() else { return };
+        let mut page = Page { last: last.index, encoded: 0, payload: 0 };
+        for entry in entries {
+            page.encoded = page.encoded.saturating_add(entry.encoded_len());
+            page.payload = page.payload.saturating_add(entry.payload.len());
+        }
+        self.pages.push_back(page);
+        self.outstanding = self.outstanding.saturating_add(page.encoded);
+        self.paused = self.outstanding >= self.limit || !complete;
+    }
+
+    /// Everything up to `index` is applied. Returns the payload bytes of the batches that are complete by it.
+    pub(crate) fn on_applied(&mut self, index: Index) -> u64 {
+        let mut payload: u64 = 0;
+        while let Some(page) = self.pages.front().copied() {
+            if page.last > index {
+                break;
+            }
+            self.pages.pop_front();
+            self.outstanding = self.outstanding.saturating_sub(page.encoded);
+            payload = payload.saturating_add(page.payload);
+        }
+        self.paused = self.outstanding >= self.limit;
+        payload
+    }
+}

@@ -1,0 +1,47 @@
+//! The window of a pipeline: which appends are on their way.
+
+use alloc::collections::VecDeque;
+
+use raft_proto::Index;
+
+use super::Window;
+
+/// The appends with entries that a peer hasn't acknowledged. It grows as it is used, up to the window.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inflights {
+    /// The last index and the payload bytes of each message, in order.
+    messages: VecDeque<(Index, u64)>,
+    bytes: u64,
+}
+
+impl Inflights {
+    /// A message with entries up to `last` was sent.
+    pub(crate) fn add(&mut self, last: Index, bytes: u64) {
+        self.messages.push_back((last, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Everything up to `index` has arrived.
+    pub(crate) fn free_up_to(&mut self, index: Index) {
+        while let Some((last, bytes)) = self.messages.front().copied() {
+            if last > index {
+                break;
+            }
+            self.messages.pop_front();
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+    }
+
+    pub(crate) fn is_full(&self, window: Window) -> bool {
+        let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        count >= window.messages || self.bytes >= window.bytes
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

@@ -1,0 +1,43 @@
+//! The progress of all peers, in ascending order of their ids.
+
+use alloc::vec::Vec;
+
+use raft_proto::{Index, NodeId};
+
+use super::Progress;
+
+/// A sorted table: a cluster is small, and is walked far more often than it is searched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProgressTable {
+    rows: Vec<(NodeId, Progress)>,
+}
+
+impl ProgressTable {
+    /// A row for each of `members`, which must be in ascending order.
+    pub(crate) fn new(members: &[NodeId], mut progress: impl FnMut(NodeId) -> Progress) -> ProgressTable {
+        ProgressTable { rows: members.iter().map(|id| (*id, progress(*id))).collect() }
+    }
+
+    pub(crate) fn get(&self, id: NodeId) -> Option<&Progress> {
+        let at = self.rows.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.rows.get(at).map(|(_, progress)| progress)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
+        let at = self.rows.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.rows.get_mut(at).map(|(_, progress)| progress)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Progress)> {
+        self.rows.iter().map(|(id, progress)| (*id, progress))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (NodeId, &mut Progress)> {
+        self.rows.iter_mut().map(|(id, progress)| (*id, progress))
+    }
+
+    /// The match index of a peer; zero for one that isn't known.
+    pub(crate) fn match_index(&self, id: NodeId) -> Index {
+        self.get(id).map_or(Index::ZERO, Progress::match_index)
+    }
+}

@@ -1,0 +1,89 @@
+//! One set of voters, decided by more than half of it.
+
+use alloc::vec::Vec;
+
+use raft_proto::{Index, NodeId};
+
+use super::VoteResult;
+
+/// A set of voters, in ascending order. The empty one stands for "no condition": it agrees to everything, as the
+/// outgoing half of a configuration that isn't joint does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MajorityQuorum {
+    voters: Vec<NodeId>,
+}
+
+/// Up to this many voters the quorum index is found without allocating.
+const INLINE: usize = 9;
+
+impl MajorityQuorum {
+    /// The majority of these voters; repeated ones count once.
+    pub fn new(voters: impl IntoIterator<Item = NodeId>) -> MajorityQuorum {
+        let mut voters: Vec<NodeId> = voters.into_iter().collect();
+        voters.sort_unstable();
+        voters.dedup();
+        MajorityQuorum { voters }
+    }
+
+    /// The voters, in ascending order.
+    pub fn voters(&self) -> &[NodeId] {
+        &self.voters
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.voters.is_empty()
+    }
+
+    /// Is this node one of them?
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.voters.binary_search(&id).is_ok()
+    }
+
+    /// How many make a quorum.
+    pub fn size(&self) -> usize {
+        (self.voters.len() >> 1).saturating_add(1)
+    }
+
+    /// The largest index that a quorum has acknowledged (§5.3): the quorum-size-th largest of theirs. `None` means
+    /// "no bound", the answer of the empty quorum. `acked` gives zero for a voter of whom nothing is known.
+    pub fn committed_index(&self, acked: impl Fn(NodeId) -> Index) -> Option<Index> {
+        let count = self.voters.len();
+        let skip = count.checked_sub(self.size())?;
+        let mut inline = [Index::ZERO; INLINE];
+        let mut heap = Vec::new();
+        let indexes = match inline.get_mut(..count) {
+            Some(indexes) => indexes,
+            None => {
+                heap.resize(count, Index::ZERO);
+                heap.as_mut_slice()
+            }
+        };
+        for (index, voter) in indexes.iter_mut().zip(&self.voters) {
+            *index = acked(*voter);
+        }
+        // Ascending, the quorum's smallest member stands right behind the minority that may lag.
+        let (_, quorum, _) = indexes.select_nth_unstable(skip);
+        Some(*quorum)
+    }
+
+    /// How a vote stands (§5.2); `vote` gives `None` for who hasn't answered. The empty quorum has won.
+    pub fn vote_result(&self, vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
+        let mut granted: usize = 0;
+        let mut refused: usize = 0;
+        for voter in &self.voters {
+            match vote(*voter) {
+                Some(true) => granted = granted.saturating_add(1),
+                Some(false) => refused = refused.saturating_add(1),
+                None => {}
+            }
+        }
+        if self.voters.is_empty() || granted >= self.size() {
+            VoteResult::Won
+        } else if self.voters.len().saturating_sub(refused) < self.size() {
+            VoteResult::Lost
+        } else {
+            VoteResult::Pending
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The node as a state machine: what arrives goes through the gate to the role that the node has, and what the role
+//! wants to become of the node is carried out here.
+
+pub(crate) mod clock;
+pub(crate) mod common;
+pub(crate) mod election;
+pub(crate) mod invariants;
+pub(crate) mod rng;
+
+mod candidate;
+mod follower;
+mod leader;
+mod outbox;
+mod snapshot;
+mod term_gate;
+
+use bytes::Bytes;
+use raft_proto::{
+    AppendEntries, AppendEntriesReply, Body, Entries, HardState, Index, Message, NodeId, Snapshot, Term,
+};
+
+use self::candidate::Candidate;
+use self::clock::Clock;
+use self::common::{Common, Next, Timer};
+use self::election::Ballot;
+use self::follower::Follower;
+use self::leader::{Leader, Origin, Read};
+use self::outbox::Outbox;
+use self::rng::Rng;
+use self::snapshot::SnapshotPlan;
+use self::term_gate::{Verdict, View};
+use crate::config::Config;
+use crate::error::{AckError, CampaignError, ProposeError, ReadError, StartError, StepError};
+use crate::log::{AppendError, AppendPlan, RaftLog};
+use crate::membership::Configuration;
+use crate::report::{Counters, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState};
+use crate::storage::{Inconsistency, Storage, StorageError};
+use crate::trace::{Trace, debug, info, trace};
+
+/// A node.
+#[derive(Clone, Debug)]
+pub(crate) struct Raft<S> {
+    pub(crate) common: Common<S>,
+    pub(crate) role: Role,
+}
+
+/// A role, with the state that only it has.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    Follower(Follower),
+    Candidate(Candidate),
+    Leader(Leader),
+}
+
+/// A message with what it means for the log: read before anything is changed, so that a storage that fails costs no
+/// more than the message.
+enum Prepared {
+    Append(AppendEntries, AppendPlan),
+    Snapshot(Snapshot, SnapshotPlan),
+    Plain(Body),
+}
+
+impl<S: Storage> Raft<S> {
+    pub(crate) fn new(config: Config, storage: S, trace: Trace) -> Result<Raft<S>, StartError> {
+        config.validate()?;
+        let initial = storage.initial_state()?;
+        let HardState { term, vote, .. } = initial.hard_state;
+        if term > Term::LIMIT || initial.hard_state.commit > Index::LIMIT {
+            return Err(StorageError::Inconsistent(Inconsistency::OutOfRange).into());
+        }
+        let membership = Configuration::from_conf_state(&initial.conf_state)?;
+        let log = RaftLog::new(storage, &config, &initial.hard_state)?;
+        let mut rng = Rng::new(config.seed, config.id);
+        let clock = Clock::new(config.election_ticks, config.heartbeat_ticks, &mut rng);
+        let was_here = !term.is_zero() && config.lease_reads;
+        let common = Common {
+            bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
+            next_read: rng.next().max(1),
+            term,
+            vote,
+            log,
+            membership,
+            outbox: Outbox::default(),
+            clock,
+            rng,
+            counters: Counters::default(),
+            trace,
+            config,
+        };
+        info!(common.trace, "started", "term" => term, "last" => common.log.last(), "commit" => common.log.committed(),
+            "applied" => common.log.applied());
+        Ok(Raft { common, role: Role::Follower(Follower::default()) })
+    }
+
+    pub(crate) fn soft_state(&self) -> SoftState {
+        let (role, leader) = match &self.role {
+            Role::Follower(follower) => (RoleKind::Follower, follower.leader),
+            Role::Candidate(candidate) => match candidate.ballot() {
+                Ballot::PreVote => (RoleKind::PreCandidate, None),
+                Ballot::Vote => (RoleKind::Candidate, None),
+            },
+            Role::Leader(_) => (RoleKind::Leader, Some(self.common.id())),
+        };
+        SoftState { leader, role }
+    }
+
+    fn view(&self) -> View {
+        let SoftState { leader, role } = self.soft_state();
+        let common = &self.common;
+        let heard = leader.is_some() && common.clock.within_election_ticks();
+        let bound = common.clock.now() < common.bound_until;
+        View {
+            term: common.term,
+            role,
+            in_lease: common.config.check_quorum && (heard || bound),
+            answers_lower_terms: common.config.check_quorum || common.config.pre_vote,
+        }
+    }
+
+    // -- inputs
+
+    /// A message from another node.
+    pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
+        trace!(self.common.trace, "receive", "message" => message.body.name(), "from" => message.from,
+            "term" => message.term);
+        let (from, name) = (message.from, message.body.name());
+        let valid = term_gate::validate(self.common.id(), &self.common.membership, &message);
+        let result = valid.and_then(|()| self.receive(message));
+        if let Err(error) = &result {
+            debug!(self.common.trace, "message refused", "message" => name, "from" => from, "error" => error);
+            self.common.counters.refused_messages = self.common.counters.refused_messages.saturating_add(1);
+        }
+        result
+    }
+
+    fn receive(&mut self, message: Message) -> Result<(), StepError> {
+        let view = self.view();
+        match term_gate::judge(&view, &message) {
+            Verdict::Drop(why) => {
+                debug!(self.common.trace, "message dropped", "message" => message.body.name(),
+                    "from" => message.from, "term" => message.term, "why" => why);
+                self.common.count_dropped();
+                Ok(())
+            }
+            Verdict::Answer(body) => {
+                self.common.send(message.from, body);
+                Ok(())
+            }
+            Verdict::Follow { term, leader, timer } => {
+                let prepared = self.prepare(message.body)?;
+                self.become_next(Next::Follow { term, leader, timer });
+                self.deliver(message.from, message.term, prepared)
+            }
+            Verdict::Deliver => {
+                let prepared = match (view.role, message.body) {
+                    (
+                        RoleKind::Leader,
+                        Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_),
+                    ) => {
+                        return Err(StepError::RivalLeader(message.from));
+                    }
+                    (_, body) => self.prepare(body)?,
+                };
+                self.deliver(message.from, message.term, prepared)
+            }
+        }
+    }
+
+    /// Reads what the handler of this message will need to know of the log.
+    fn prepare(&self, body: Body) -> Result<Prepared, StepError> {
+        let log = &self.common.log;
+        match body {
+            Body::AppendEntries(append) => match log.plan_append(append.prev, &append.entries) {
+                Ok(plan) => Ok(Prepared::Append(append, plan)),
+                Err(AppendError::Conflict(index)) => Err(StepError::ConflictsWithCommitted { index }),
+                Err(AppendError::Storage(error)) => Err(error.into()),
+            },
+            Body::InstallSnapshot(install) => {
+                let plan = snapshot::plan(&self.common, &install.snapshot)?;
+                Ok(Prepared::Snapshot(install.snapshot, plan))
+            }
+            Body::Heartbeat(heartbeat) if heartbeat.commit > log.last().index => {
+                Err(StepError::CommitBeyondLog { commit: heartbeat.commit, last: log.last().index })
+            }
+            body @ (Body::Heartbeat(_)
+            | Body::Propose(_)
+            | Body::AppendEntriesReply(_)
+            | Body::RequestVote(_)
+            | Body::RequestVoteReply(_)
+            | Body::PreVote(_)
+            | Body::PreVoteReply(_)
+            | Body::HeartbeatReply(_)
+            | Body::TransferLeader(_)
+            | Body::TimeoutNow
+            | Body::ReadIndex(_)
+            | Body::ReadIndexReply(_)) => Ok(Prepared::Plain(body)),
+        }
+    }
+
+    /// The table of messages and roles.
+    fn deliver(&mut self, from: NodeId, term: Term, prepared: Prepared) -> Result<(), StepError> {
+        let known_leader = self.soft_state().leader;
+        let Raft { common, role } = self;
+        let next = match (prepared, role) {
+            (Prepared::Append(append, plan), Role::Follower(follower)) => {
+                follower.on_append(common, from, append, plan)
+            }
+            (Prepared::Snapshot(snapshot, plan), Role::Follower(follower)) => {
+                follower.on_snapshot(common, from, snapshot, plan)
+            }
+            (Prepared::Plain(Body::Heartbeat(heartbeat)), Role::Follower(follower)) => {
+                follower.on_heartbeat(common, from, heartbeat)
+            }
+            (Prepared::Plain(Body::AppendEntriesReply(reply)), Role::Leader(leader)) => match reply {
+                AppendEntriesReply::Accepted { index } => leader.on_accepted(common, from, index)?,
+                AppendEntriesReply::Rejected { rejected, hint } => {
+                    leader.on_rejected(common, from, rejected, hint)?
+                }
+            },
+            (Prepared::Plain(Body::HeartbeatReply(reply)), Role::Leader(leader)) => {
+                leader.on_heartbeat_reply(common, from, &reply.context)
+            }
+            (Prepared::Plain(Body::RequestVote(request)), _) => {
+                election::on_request(common, known_leader, Ballot::Vote, from, term, request)
+            }
+            (Prepared::Plain(Body::PreVote(request)), _) => {
+                election::on_request(common, known_leader, Ballot::PreVote, from, term, request)
+            }
+            (Prepared::Plain(Body::RequestVoteReply(reply)), Role::Candidate(candidate)) => {
+                candidate.on_reply(common, Ballot::Vote, from, reply)
+            }
+            (Prepared::Plain(Body::PreVoteReply(reply)), Role::Candidate(candidate)) => {
+                candidate.on_reply(common, Ballot::PreVote, from, reply)
+            }
+            (Prepared::Plain(Body::TimeoutNow), Role::Follower(_)) => election::on_timeout_now(common),
+            (Prepared::Plain(Body::Propose(propose)), _) => {
+                self.propose(from, propose.entries)?;
+                Next::Stay
+            }
+            (Prepared::Plain(Body::ReadIndex(read)), Role::Follower(follower)) => {
+                follower.pass_on_read(common, from, read)
+            }
+            (Prepared::Plain(Body::ReadIndex(read)), Role::Leader(leader)) => {
+                leader.read_for_peer(common, from, read)
+            }
+            (Prepared::Plain(Body::ReadIndexReply(reply)), Role::Follower(follower)) => {
+                follower.on_read_reply(common, reply)
+            }
+            // An answer that comes after the role which asked has ended, or a wish that this role can't fulfil.
+            (Prepared::Append(..) | Prepared::Snapshot(..) | Prepared::Plain(_), _) => {
+                common.count_dropped();
+                Next::Stay
+            }
+        };
+        self.become_next(next);
+        Ok(())
+    }
+
+    /// One tick of the caller's clock.
+    pub(crate) fn tick(&mut self) {
+        let common = &mut self.common;
+        common.clock.tick();
+        common.log.retry_reads();
+        let campaign = match &mut self.role {
+            Role::Follower(follower) => follower.tick(common),
+            Role::Candidate(candidate) => candidate.tick(common),
+            Role::Leader(leader) => {
+                let next = leader.tick(common);
+                self.become_next(next);
+                return;
+            }
+        };
+        if campaign {
+            self.common.clock.restart_election();
+            if let Err(error) = self.campaign_by_timeout() {
+                debug!(self.common.trace, "no campaign", "why" => error);
+            }
+        }
+    }
+
+    fn campaign_by_timeout(&mut self) -> Result<(), CampaignError> {
+        election::may_campaign(&self.common)?;
+        let next = if self.common.config.pre_vote {
+            Next::PreCampaign
+        } else {
+            Next::Campaign { by_transfer: false }
+        };
+        self.become_next(next);
+        Ok(())
+    }
+
+    /// The caller wants this node to campaign.
+    pub(crate) fn campaign(&mut self) -> Result<(), CampaignError> {
+        let view = self.view();
+        if view.role == RoleKind::Leader {
+            return Err(CampaignError::AlreadyLeader);
+        }
+        if self.common.config.lease_reads && view.in_lease {
+            return Err(CampaignError::BoundByLease);
+        }
+        self.campaign_by_timeout()
+    }
+
+    /// Proposes entries; `from` is the node whose caller wants them.
+    pub(crate) fn propose(&mut self, from: NodeId, entries: Entries) -> Result<Proposal, ProposeError> {
+        if entries.is_empty() {
+            return Err(ProposeError::Empty);
+        }
+        let common = &mut self.common;
+        match &mut self.role {
+            Role::Follower(follower) => {
+                follower.propose(common, from, entries).map(|to| Proposal::Forwarded { to })
+            }
+            Role::Candidate(_) => Err(ProposeError::Campaigning),
+            Role::Leader(leader) => leader.propose(common, &entries),
+        }
+    }
+
+    /// Asks for a read index for this node's own caller.
+    pub(crate) fn read_index(&mut self, context: Bytes, mode: ReadMode) -> Result<(), ReadError> {
+        let common = &mut self.common;
+        if mode == ReadMode::Lease && !common.config.lease_reads {
+            return Err(ReadError::LeasesAreOff);
+        }
+        match &mut self.role {
+            Role::Follower(follower) => follower.read_index(common, context, mode),
+            Role::Candidate(_) => Err(ReadError::Campaigning),
+            Role::Leader(leader) => leader.read(common, Read { origin: Origin::Local, context, mode }),
+        }
+    }
+
+    pub(crate) fn report_unreachable(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_unreachable(&self.common, peer);
+        }
+    }
+
+    pub(crate) fn report_snapshot(&mut self, peer: NodeId, status: SnapshotStatus) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_snapshot_reported(&self.common, peer, status);
+        }
+    }
+
+    // -- acknowledgements
+
+    /// All writes up to this number are durable. What the node tells itself takes the path of any message, so that a vote
+    /// or an acknowledgement of a term that is over counts no more than a late one from elsewhere.
+    pub(crate) fn on_persisted(&mut self, number: u64) {
+        while let Some(mut write) = self.common.log.acknowledge_write(number) {
+            for message in core::mem::take(&mut write.own) {
+                if let Err(error) = self.receive(message) {
+                    debug!(self.common.trace, "own answer failed", "error" => error);
+                }
+            }
+            self.common.log.on_written(&write, self.common.term);
+        }
+    }
+
+    /// Everything up to `index` is applied.
+    pub(crate) fn on_applied(&mut self, index: Index) -> Result<(), AckError> {
+        let bytes = self.common.log.on_applied(index)?;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_applied(bytes);
+        }
+        Ok(())
+    }
+
+    // -- transitions
+
+    /// Carries out what a handler decided. The only place that assigns the role.
+    fn become_next(&mut self, next: Next) {
+        let role = match next {
+            Next::Stay => return,
+            Next::Follow { term, leader, timer } => {
+                let common = &mut self.common;
+                if term > common.term {
+                    common.term = term;
+                    common.vote = None;
+                }
+                if timer == Timer::Restart {
+                    common.clock.restart(&mut common.rng);
+                }
+                Role::Follower(Follower::of(leader))
+            }
+            Next::PreCampaign => {
+                let term = self.common.term.next();
+                Role::Candidate(Candidate::campaign(&mut self.common, Ballot::PreVote, term, false))
+            }
+            Next::Campaign { by_transfer } => {
+                let common = &mut self.common;
+                common.term = common.term.next();
+                common.vote = Some(common.id());
+                common.clock.restart(&mut common.rng);
+                Role::Candidate(Candidate::campaign(common, Ballot::Vote, common.term, by_transfer))
+            }
+            Next::Lead => {
+                self.common.clock.restart(&mut self.common.rng);
+                Role::Leader(Leader::new(&mut self.common))
+            }
+        };
+        let before = core::mem::replace(&mut self.role, role);
+        self.hand_back(before);
+        let SoftState { leader, role } = self.soft_state();
+        info!(self.common.trace, "role", "role" => role, "term" => self.common.term,
+            "leader" => crate::trace::OrNone(leader), "last" => self.common.log.last(),
+            "timeout" => self.common.clock.election_timeout());
+    }
+
+    /// Tells the caller what it is owed by a role that has ended.
+    fn hand_back(&mut self, role: Role) {
+        let common = &mut self.common;
+        let mut drop_all = |reads: &mut dyn Iterator<Item = Bytes>| {
+            for context in reads {
+                common.drop_read(DroppedRead { context, reason: ReadError::LeaderChanged });
+            }
+        };
+        match role {
+            Role::Follower(follower) => drop_all(&mut follower.into_reads()),
+            Role::Candidate(_) => {}
+            Role::Leader(leader) => drop_all(&mut leader.into_reads()),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A candidate, and one that only asks (§5.2; thesis §9.6).
+
+use alloc::vec::Vec;
+
+use raft_proto::{Body, NodeId, RequestVote, Term, VoteReply};
+
+use super::common::{Common, Next, Timer};
+use super::election::{self, Ballot};
+use crate::quorum::VoteResult;
+use crate::storage::Storage;
+use crate::trace::info;
+
+/// A node that wants to lead. The votes exist only here, so every election starts without any.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    ballot: Ballot,
+    /// The first answer of each node.
+    votes: Vec<(NodeId, bool)>,
+}
+
+impl Candidate {
+    /// Starts an election in `term`: the node's own term for a vote, the one after it for a pre-vote. The node votes for
+    /// itself like the others, by an answer that counts once it is durable.
+    pub(crate) fn campaign<S: Storage>(
+        common: &mut Common<S>,
+        ballot: Ballot,
+        term: Term,
+        by_transfer: bool,
+    ) -> Candidate {
+        let request = RequestVote { last: common.log.last(), by_transfer };
+        let voters: Vec<NodeId> = common.membership.voters().voters().collect();
+        for to in voters {
+            let body = match ballot {
+                _ if to == common.id() => election::reply(ballot, VoteReply::Granted),
+                Ballot::PreVote => Body::PreVote(request),
+                Ballot::Vote => Body::RequestVote(request),
+            };
+            common.send_in_term(to, term, body);
+        }
+        Candidate { ballot, votes: Vec::new() }
+    }
+
+    pub(crate) fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// Campaign again: no quorum answered in time (§5.2).
+    pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
+        common.is_promotable() && common.clock.election_due()
+    }
+
+    /// Somebody answered.
+    pub(crate) fn on_reply<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        ballot: Ballot,
+        from: NodeId,
+        reply: VoteReply,
+    ) -> Next {
+        if ballot != self.ballot {
+            return Next::Stay;
+        }
+        if !self.votes.iter().any(|(id, _)| *id == from) {
+            self.votes.push((from, reply == VoteReply::Granted));
+        }
+        let votes =
+            |id: NodeId| self.votes.iter().find(|(voter, _)| *voter == id).map(|(_, granted)| *granted);
+        let result = common.membership.voters().vote_result(votes);
+        info!(common.trace, "vote received", "from" => from, "granted" => reply == VoteReply::Granted,
+            "pre_vote" => ballot == Ballot::PreVote, "term" => common.term,
+            "have" => self.votes.iter().filter(|(_, granted)| *granted).count(),
+            "needed" => common.membership.voters().incoming.size());
+        match (result, ballot) {
+            (VoteResult::Pending, _) => Next::Stay,
+            (VoteResult::Won, Ballot::PreVote) => Next::Campaign { by_transfer: false },
+            (VoteResult::Won, Ballot::Vote) => Next::Lead,
+            (VoteResult::Lost, _) => Next::Follow { term: common.term, leader: None, timer: Timer::Restart },
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What all roles share, and what a handler can ask for.
+
+use raft_proto::{Body, HardState, Message, NodeId, Term};
+
+use super::clock::Clock;
+use super::outbox::Outbox;
+use super::rng::Rng;
+use crate::config::Config;
+use crate::log::RaftLog;
+use crate::membership::Configuration;
+use crate::report::Counters;
+use crate::report::DroppedRead;
+use crate::storage::{Storage, StorageError};
+use crate::trace::{Trace, debug, trace};
+
+/// The state of a node that doesn't depend on its role.
+#[derive(Clone, Debug)]
+pub(crate) struct Common<S> {
+    pub(crate) config: Config,
+    /// currentTerm (§5.1).
+    pub(crate) term: Term,
+    /// votedFor (§5.2).
+    pub(crate) vote: Option<NodeId>,
+    pub(crate) log: RaftLog<S>,
+    pub(crate) membership: Configuration,
+    pub(crate) outbox: Outbox,
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
+    /// Until this tick a promise to a leader may hold that was made before the node was restarted.
+    pub(crate) bound_until: u64,
+    /// The number of the next read that is passed on to a leader.
+    pub(crate) next_read: u64,
+    pub(crate) counters: Counters,
+    pub(crate) trace: Trace,
+}
+
+/// What a handler wants to become of the node. [`Raft::become_next`](super::Raft::become_next) carries it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    /// What it is.
+    Stay,
+    /// A follower (§5.1).
+    Follow { term: Term, leader: Option<NodeId>, timer: Timer },
+    /// A candidate that asks first (thesis §9.6).
+    PreCampaign,
+    /// A candidate of the next term (§5.2).
+    Campaign {
+        /// Its leader told it to.
+        by_transfer: bool,
+    },
+    /// The leader of this term.
+    Lead,
+}
+
+/// What becomes of the election timer of a new follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// It starts again, with a new time-out.
+    Restart,
+    /// It goes on: only a node that gives its vote or hears from a leader waits anew (§5.2). One that refuses a vote
+    /// mustn't, or a candidate that can't win keeps those quiet who could.
+    Keep,
+}
+
+impl<S: Storage> Common<S> {
+    pub(crate) fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    pub(crate) fn hard_state(&self) -> HardState {
+        HardState { term: self.term, vote: self.vote, commit: self.log.committed() }
+    }
+
+    /// Sends a message of this term.
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        self.send_in_term(to, self.term, body);
+    }
+
+    /// Sends a message of another term.
+    pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
+        self.dispatch(Message { from: self.id(), to, term, body });
+    }
+
+    /// Sends a message of no term, for the node that it came from.
+    pub(crate) fn pass_on(&mut self, from: NodeId, to: NodeId, body: Body) {
+        self.dispatch(Message { from, to, term: Term::ZERO, body });
+    }
+
+    fn dispatch(&mut self, message: Message) {
+        trace!(self.trace, "send", "message" => message.body.name(), "to" => message.to, "term" => message.term);
+        self.outbox.push(message);
+    }
+
+    /// A read won't be answered: its caller is told.
+    pub(crate) fn drop_read(&mut self, read: DroppedRead) {
+        debug!(self.trace, "read dropped", "reason" => read.reason);
+        self.outbox.dropped_reads.push(read);
+    }
+
+    /// Something wasn't done because the storage couldn't be read. It is tried again when its cause comes again.
+    pub(crate) fn storage_failed(&mut self, error: &StorageError) {
+        debug!(self.trace, "storage read failed", "error" => error);
+        self.counters.storage_failures = self.counters.storage_failures.saturating_add(1);
+    }
+
+    /// A message came too late, or for another role.
+    pub(crate) fn count_dropped(&mut self) {
+        self.counters.dropped_messages = self.counters.dropped_messages.saturating_add(1);
+    }
+
+    /// May this node campaign at all? It must be a voter, and the configuration that says so must be durable.
+    pub(crate) fn is_promotable(&self) -> bool {
+        self.membership.is_voter(self.id()) && self.log.pending_snapshot().is_none()
+    }
+}

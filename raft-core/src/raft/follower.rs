@@ -1,0 +1,203 @@
+//! A follower (§5.2).
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+use raft_proto::{
+    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, HeartbeatReply, NodeId, Propose, ReadIndex,
+    ReadIndexReply, Snapshot,
+};
+
+use super::common::{Common, Next};
+use super::snapshot::{self, SnapshotPlan};
+use crate::error::{ProposeError, ReadError};
+use crate::log::AppendPlan;
+use crate::report::{DroppedRead, ReadMode, ReadState};
+use crate::storage::Storage;
+use crate::trace::debug;
+
+/// How many reads may wait for an answer.
+pub(crate) const MAX_PENDING_READS: usize = 65_536;
+
+/// A node that follows a leader, or waits for one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Follower {
+    pub(crate) leader: Option<NodeId>,
+    /// Reads that were passed on to the leader, oldest first.
+    reads: VecDeque<ForwardedRead>,
+}
+
+#[derive(Clone, Debug)]
+struct ForwardedRead {
+    id: u64,
+    context: Bytes,
+    /// The tick at which it was passed on.
+    since: u64,
+}
+
+impl Follower {
+    pub(crate) fn of(leader: Option<NodeId>) -> Follower {
+        Follower { leader, reads: VecDeque::new() }
+    }
+
+    /// A word from the leader: wait for it again.
+    fn hear<S: Storage>(&mut self, common: &mut Common<S>, leader: NodeId) {
+        common.clock.restart_election();
+        if self.leader != Some(leader) {
+            // A term has one leader (§5.2): this is the first that is heard of it, or the end of an interval in
+            // which it was forgotten.
+            self.leader = Some(leader);
+        }
+    }
+
+    /// AppendEntries (§5.3): the plan says what it means for the log.
+    pub(crate) fn on_append<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        append: AppendEntries,
+        plan: AppendPlan,
+    ) -> Next {
+        self.hear(common, from);
+        let reply = match plan {
+            AppendPlan::BeforeCommit => AppendEntriesReply::Accepted { index: common.log.committed() },
+            AppendPlan::Append { known } => {
+                // The acknowledgement and the commit index go no further than what this message vouches for: behind it
+                // the log may hold entries that never were the leader's.
+                let last = append.entries.last().map_or(append.prev.index, |entry| entry.index);
+                if let Some(new) = append.entries.get(known..).filter(|new| !new.is_empty()) {
+                    let prev = known
+                        .checked_sub(1)
+                        .and_then(|at| append.entries.get(at))
+                        .map_or(append.prev, |entry| entry.position());
+                    common.log.append(prev, new.iter().cloned());
+                }
+                common.log.commit_to(append.commit.min(last));
+                AppendEntriesReply::Accepted { index: last }
+            }
+            AppendPlan::Reject { hint } => {
+                debug!(common.trace, "append rejected", "from" => from, "prev" => append.prev, "hint" => hint);
+                AppendEntriesReply::Rejected { rejected: append.prev.index, hint }
+            }
+        };
+        common.send(from, Body::AppendEntriesReply(reply));
+        Next::Stay
+    }
+
+    /// A heartbeat. Its commit index lies within what this node acknowledged.
+    pub(crate) fn on_heartbeat<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        heartbeat: Heartbeat,
+    ) -> Next {
+        self.hear(common, from);
+        common.log.commit_to(heartbeat.commit);
+        common.send(from, Body::HeartbeatReply(HeartbeatReply { context: heartbeat.context }));
+        Next::Stay
+    }
+
+    /// InstallSnapshot (§7).
+    pub(crate) fn on_snapshot<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        snapshot: Snapshot,
+        plan: SnapshotPlan,
+    ) -> Next {
+        self.hear(common, from);
+        snapshot::install(common, from, snapshot, plan);
+        Next::Stay
+    }
+
+    /// Passes proposals on to the leader. `from` proposed them.
+    pub(crate) fn propose<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        entries: Entries,
+    ) -> Result<NodeId, ProposeError> {
+        let leader = self.leader.ok_or(ProposeError::NoLeader)?;
+        if common.config.disable_proposal_forwarding {
+            return Err(ProposeError::NotLeader { leader });
+        }
+        common.pass_on(from, leader, Body::Propose(Propose { entries }));
+        Ok(leader)
+    }
+
+    /// Asks the leader for a read index.
+    pub(crate) fn read_index<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        context: Bytes,
+        mode: ReadMode,
+    ) -> Result<(), ReadError> {
+        let leader = self.leader.ok_or(ReadError::NoLeader)?;
+        if self.reads.len() >= MAX_PENDING_READS {
+            return Err(ReadError::TooManyPending);
+        }
+        let id = common.next_read;
+        // Zero is the number of a request that has none.
+        common.next_read = id.checked_add(1).unwrap_or(1);
+        self.reads.push_back(ForwardedRead { id, context: context.clone(), since: common.clock.now() });
+        let body = Body::ReadIndex(ReadIndex { id, context, lease: mode == ReadMode::Lease });
+        common.pass_on(common.id(), leader, body);
+        Ok(())
+    }
+
+    /// Another node believes that this one leads: whoever does may answer it.
+    pub(crate) fn pass_on_read<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        read: ReadIndex,
+    ) -> Next {
+        match self.leader {
+            Some(leader) if leader != from => common.pass_on(from, leader, Body::ReadIndex(read)),
+            Some(_) | None => debug!(common.trace, "read not passed on", "from" => from),
+        }
+        Next::Stay
+    }
+
+    /// The leader's answer to a read. Its number must be that of one that waits, so that a late answer to an earlier
+    /// read never confirms another one with the same context.
+    pub(crate) fn on_read_reply<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        reply: ReadIndexReply,
+    ) -> Next {
+        let matches = |read: &ForwardedRead| {
+            if reply.id == 0 { read.context == reply.context } else { read.id == reply.id }
+        };
+        match self.reads.iter().position(matches).and_then(|at| self.reads.remove(at)) {
+            Some(read) => {
+                common.outbox.read_states.push(ReadState { index: reply.index, context: read.context });
+            }
+            None => debug!(common.trace, "answer to no read", "index" => reply.index),
+        }
+        Next::Stay
+    }
+
+    /// One tick. Returns whether it is time to campaign.
+    pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
+        let limit = u64::from(common.clock.election_ticks());
+        while let Some(read) = self.reads.front() {
+            if common.clock.now().saturating_sub(read.since) < limit {
+                break;
+            }
+            let context = read.context.clone();
+            self.reads.pop_front();
+            common.drop_read(DroppedRead { context, reason: ReadError::TimedOut });
+        }
+        common.is_promotable() && common.clock.election_due()
+    }
+
+    /// The reads whose answer no longer counts.
+    pub(crate) fn into_reads(self) -> impl Iterator<Item = Bytes> {
+        self.reads.into_iter().map(|read| read.context)
+    }
+
+    pub(crate) fn pending_reads(&self) -> usize {
+        self.reads.len()
+    }
+}

@@ -1,0 +1,111 @@
+//! What must hold between any two calls. Run by tests and by the adversary after every event, never by the shipped path.
+
+use core::fmt;
+
+use raft_proto::{Index, NodeId};
+
+use super::{Raft, Role};
+use crate::progress::ProgressState;
+use crate::storage::Storage;
+
+/// A statement that doesn't hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// `applied ≤ commit ≤ last`.
+    CursorsOutOfOrder {
+        /// The applied index.
+        applied: Index,
+        /// The commit index.
+        commit: Index,
+        /// The last index.
+        last: Index,
+    },
+    /// Match is below next for every peer.
+    MatchNotBelowNext {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// No peer's match lies beyond the leader's log.
+    MatchBeyondLog {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// No more is on its way than the window holds, but for the message that crossed the limit on bytes.
+    WindowExceeded {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A leader commits no entry of its term beyond what a quorum has.
+    CommitBeyondQuorum {
+        /// The commit index.
+        commit: Index,
+        /// What a quorum has.
+        quorum: Index,
+    },
+    /// A leader voted for itself, and is a voter or was one.
+    LeaderWithoutOwnVote,
+    /// Exactly the members have a progress.
+    ProgressIsNotOfMembers,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::CursorsOutOfOrder { applied, commit, last } => {
+                write!(f, "applied {applied}, commit {commit}, last {last} are out of order")
+            }
+            Violation::MatchNotBelowNext { peer } => write!(f, "match of node {peer} is not below its next"),
+            Violation::MatchBeyondLog { peer } => {
+                write!(f, "match of node {peer} is beyond the leader's log")
+            }
+            Violation::WindowExceeded { peer } => write!(f, "more is on its way to node {peer} than allowed"),
+            Violation::CommitBeyondQuorum { commit, quorum } => {
+                write!(f, "commit {commit} is beyond {quorum}, which a quorum has")
+            }
+            Violation::LeaderWithoutOwnVote => f.write_str("the leader didn't vote for itself"),
+            Violation::ProgressIsNotOfMembers => f.write_str("the progress table isn't that of the members"),
+        }
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// Checks a node.
+pub(crate) fn check<S: Storage>(raft: &Raft<S>) -> Result<(), Violation> {
+    let common = &raft.common;
+    let (applied, commit, last) = (common.log.applied(), common.log.committed(), common.log.last().index);
+    if applied > commit || commit > last {
+        return Err(Violation::CursorsOutOfOrder { applied, commit, last });
+    }
+    let Role::Leader(leader) = &raft.role else { return Ok(()) };
+    if common.vote != Some(common.id()) {
+        return Err(Violation::LeaderWithoutOwnVote);
+    }
+    if !leader.progress.iter().map(|(id, _)| id).eq(common.membership.members()) {
+        return Err(Violation::ProgressIsNotOfMembers);
+    }
+    for (peer, progress) in leader.progress.iter() {
+        if progress.match_index() >= progress.next_index() {
+            return Err(Violation::MatchNotBelowNext { peer });
+        }
+        if progress.match_index() > last {
+            return Err(Violation::MatchBeyondLog { peer });
+        }
+        if let ProgressState::Replicate(inflights) = progress.state() {
+            let limit = usize::try_from(common.config.max_inflight_messages).unwrap_or(usize::MAX);
+            if inflights.count() > limit {
+                return Err(Violation::WindowExceeded { peer });
+            }
+        }
+    }
+    if leader.has_committed_in_term(common) {
+        // The slowest obvious way: every index up to the commit index is on more than half of each half.
+        let has = |id| leader.progress.match_index(id) >= commit;
+        if !common.membership.voters().is_quorum(has) {
+            let quorum = common.membership.voters().committed_index(|id| leader.progress.match_index(id));
+            return Err(Violation::CommitBeyondQuorum { commit, quorum: quorum.unwrap_or(Index::ZERO) });
+        }
+    }
+    Ok(())
+}

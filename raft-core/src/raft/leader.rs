@@ -1,0 +1,161 @@
+//! The leader (§5.3, §5.4).
+
+mod read_index;
+mod replication;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use raft_proto::{AppendEntriesReply, Body, Entries, Entry, Index, NodeId, Payload};
+
+use super::common::{Common, Next, Timer};
+use crate::error::ProposeError;
+use crate::progress::{Progress, ProgressTable, Window};
+use crate::report::Proposal;
+use crate::storage::Storage;
+use crate::trace::{debug, info};
+
+pub(crate) use read_index::{Origin, Read};
+
+use read_index::Reads;
+use replication::Batch;
+
+/// The node that handles the clients' requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Leader {
+    /// What is known of each peer.
+    pub(crate) progress: ProgressTable,
+    /// The index of the empty entry at the start of this term: every entry from here on is of this term.
+    term_start: Index,
+    /// Payload bytes that were appended in this term and aren't applied here yet.
+    uncommitted: u64,
+    reads: Reads,
+}
+
+impl Leader {
+    /// Takes office: nothing is known of the peers, and an empty entry starts the term, since only an entry of the
+    /// current term can be committed by counting (§5.4.2, §8).
+    pub(crate) fn new<S: Storage>(common: &mut Common<S>) -> Leader {
+        let last = common.log.last().index;
+        let window =
+            Window { messages: common.config.max_inflight_messages, bytes: common.config.max_inflight_bytes };
+        let progress = ProgressTable::new(&common.membership.members(), |id| {
+            if id == common.id() {
+                Progress::of_leader(last, window)
+            } else {
+                Progress::new(last.next(), window)
+            }
+        });
+        let mut leader =
+            Leader { progress, term_start: last.next(), uncommitted: 0, reads: Reads::default() };
+        leader.append(common, [Payload::default()]);
+        leader.broadcast_append(common);
+        leader
+    }
+
+    /// Is an entry of this term committed? Until then the commit index may lie behind what earlier leaders committed.
+    pub(crate) fn has_committed_in_term<S: Storage>(&self, common: &Common<S>) -> bool {
+        common.log.committed() >= self.term_start
+    }
+
+    pub(crate) fn uncommitted(&self) -> u64 {
+        self.uncommitted
+    }
+
+    pub(crate) fn pending_reads(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// Appends proposals to the log and sends them out.
+    pub(crate) fn propose<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        entries: &Entries,
+    ) -> Result<Proposal, ProposeError> {
+        if !common.membership.is_voter(common.id()) {
+            return Err(ProposeError::NotInConfiguration);
+        }
+        if entries.iter().any(|entry| entry.payload.as_conf_change().is_some()) {
+            return Err(ProposeError::MembershipIsFixed);
+        }
+        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        if common.log.last().index.plus(count) > Index::LIMIT {
+            return Err(ProposeError::LogFull);
+        }
+        let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
+        let limit = common.config.max_uncommitted_bytes;
+        if self.uncommitted > 0 && bytes > 0 && self.uncommitted.saturating_add(bytes) > limit {
+            debug!(common.trace, "proposal refused", "uncommitted" => self.uncommitted, "bytes" => bytes);
+            return Err(ProposeError::OverUncommittedLimit { limit });
+        }
+        self.uncommitted = self.uncommitted.saturating_add(bytes);
+        let first = common.log.last().index.next();
+        self.append(common, entries.iter().map(|entry| entry.payload.clone()));
+        self.broadcast_append(common);
+        Ok(Proposal::Appended { term: common.term, first, last: common.log.last().index })
+    }
+
+    /// Appends entries of this term. The leader acknowledges them to itself when they are durable, as any peer does.
+    fn append<S: Storage>(&mut self, common: &mut Common<S>, payloads: impl IntoIterator<Item = Payload>) {
+        let term = common.term;
+        let prev = common.log.last();
+        let mut index = prev.index;
+        let entries = payloads.into_iter().map(|payload| {
+            index = index.next();
+            Entry { term, index, payload }
+        });
+        common.log.append(prev, entries);
+        let index = common.log.last().index;
+        common.send(common.id(), Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }));
+    }
+
+    /// One tick: check the quorum (thesis §6.2), send heartbeats.
+    pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> Next {
+        if common.clock.take_quorum_check_due() && common.config.check_quorum {
+            let me = common.id();
+            let heard = |id| id == me || self.progress.get(id).is_some_and(|peer| peer.recently_active);
+            if !common.membership.voters().is_quorum(heard) {
+                let silent: Vec<NodeId> =
+                    common.membership.voters().voters().filter(|id| !heard(*id)).collect();
+                info!(common.trace, "quorum lost", "term" => common.term, "silent" => Ids(&silent));
+                return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
+            }
+            for (id, peer) in self.progress.iter_mut() {
+                peer.recently_active = id == me;
+            }
+        }
+        if common.clock.take_heartbeat_due() {
+            self.broadcast_heartbeat(common);
+        }
+        Next::Stay
+    }
+
+    /// Entries with this much payload are applied.
+    pub(crate) fn on_applied(&mut self, bytes: u64) {
+        self.uncommitted = self.uncommitted.saturating_sub(bytes);
+    }
+
+    /// The reads of this node whose confirmation ends with this leadership.
+    pub(crate) fn into_reads(self) -> impl Iterator<Item = Bytes> {
+        self.reads.into_local()
+    }
+
+    fn broadcast_append<S: Storage>(&mut self, common: &mut Common<S>) {
+        let me = common.id();
+        let mut batch = Batch::default();
+        for (id, peer) in self.progress.iter_mut() {
+            if id != me {
+                replication::send_append(common, id, peer, replication::Empty::Allowed, &mut batch);
+            }
+        }
+    }
+}
+
+/// Shows a list of nodes.
+struct Ids<'a>(&'a [NodeId]);
+
+impl core::fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|id| id.get())).finish()
+    }
+}

@@ -1,0 +1,269 @@
+//! Sending the log, and counting the acknowledgements (§5.3, §5.4; pipelining: thesis §10.2.1).
+
+use alloc::vec::Vec;
+
+use raft_proto::{AppendEntries, Body, Entries, Heartbeat, Index, InstallSnapshot, LogPosition, NodeId};
+
+use super::Leader;
+use crate::error::StepError;
+use crate::membership::Configuration;
+use crate::progress::{Progress, ProgressState};
+use crate::raft::common::{Common, Next};
+use crate::report::SnapshotStatus;
+use crate::storage::{Inconsistency, Storage, StorageError};
+use crate::trace::{debug, info};
+
+/// May an append without entries be sent, to tell the commit index or to find out where the logs agree?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Empty {
+    Allowed,
+    NotAllowed,
+}
+
+/// The entries that were read last: the peers of a broadcast that are equally far share them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    first: Index,
+    entries: Entries,
+    scratch: Vec<raft_proto::Entry>,
+}
+
+impl Batch {
+    /// The entries from `first` on, up to the limit of one message.
+    fn from<S: Storage>(&mut self, common: &Common<S>, first: Index) -> Result<Entries, StorageError> {
+        if first > common.log.last().index {
+            return Ok(Entries::default());
+        }
+        if self.entries.is_empty() || self.first != first {
+            self.scratch.clear();
+            common.log.entries_from(first, common.config.max_message_bytes, &mut self.scratch)?;
+            self.entries = self.scratch.drain(..).collect();
+            self.first = first;
+        }
+        Ok(self.entries.clone())
+    }
+}
+
+/// Sends a peer the next part of the log, or a snapshot if that part is compacted away. Returns whether anything was
+/// sent.
+pub(super) fn send_append<S: Storage>(
+    common: &mut Common<S>,
+    to: NodeId,
+    peer: &mut Progress,
+    empty: Empty,
+    batch: &mut Batch,
+) -> bool {
+    if peer.is_paused() {
+        return false;
+    }
+    let prev = peer.next_index().prev();
+    let read = common.log.term(prev).and_then(|term| {
+        let full = peer.is_full();
+        let entries = if full { Entries::default() } else { batch.from(common, peer.next_index())? };
+        Ok((term, entries))
+    });
+    let (term, entries) = match read {
+        Ok(read) => read,
+        Err(StorageError::Compacted | StorageError::Unavailable) => return send_snapshot(common, to, peer),
+        Err(
+            error @ (StorageError::Fetching
+            | StorageError::SnapshotTemporarilyUnavailable
+            | StorageError::Inconsistent(_)
+            | StorageError::Other(_)),
+        ) => {
+            common.storage_failed(&error);
+            return false;
+        }
+    };
+    if entries.is_empty() && empty == Empty::NotAllowed {
+        return false;
+    }
+    let commit = common.log.committed();
+    let last = entries.last().map_or(prev, |entry| entry.index);
+    let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
+    peer.on_sent(entries.len(), last, bytes, commit);
+    let prev = LogPosition::new(term, prev);
+    common.send(to, Body::AppendEntries(AppendEntries { prev, entries, commit }));
+    true
+}
+
+/// Sends a peer a snapshot (§7), if it was heard recently: one that can't be reached would only cost the work.
+fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Progress) -> bool {
+    if !peer.recently_active {
+        debug!(common.trace, "no snapshot for a peer that is silent", "to" => to);
+        return false;
+    }
+    let pending = common.log.pending_snapshot().cloned();
+    let snapshot = match pending {
+        Some(snapshot) => Ok(snapshot),
+        None => common.log.first_index().and_then(|first| common.log.storage().snapshot(first.prev(), to)),
+    };
+    let snapshot = snapshot.and_then(|snapshot| {
+        if snapshot.metadata.index.is_zero() {
+            return Err(StorageError::Inconsistent(Inconsistency::EmptySnapshot));
+        }
+        if snapshot.metadata.index > Index::LIMIT || snapshot.metadata.term > common.term {
+            return Err(StorageError::Inconsistent(Inconsistency::OutOfRange));
+        }
+        match Configuration::from_conf_state(&snapshot.metadata.conf_state) {
+            Ok(_) => Ok(snapshot),
+            Err(_) => Err(StorageError::Inconsistent(Inconsistency::SnapshotConfState)),
+        }
+    });
+    let snapshot = match snapshot {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            common.storage_failed(&error);
+            return false;
+        }
+    };
+    info!(common.trace, "snapshot sent", "to" => to, "position" => snapshot.position(),
+        "match" => peer.match_index(), "next" => peer.next_index());
+    peer.become_snapshot(snapshot.metadata.index);
+    common.send(to, Body::InstallSnapshot(InstallSnapshot { snapshot }));
+    true
+}
+
+impl Leader {
+    /// A peer, perhaps this node itself, has the log up to `index` on its disk.
+    pub(crate) fn on_accepted<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        index: Index,
+    ) -> Result<Next, StepError> {
+        let last = common.log.last().index;
+        if index > last {
+            return Err(StepError::AckBeyondLog { acked: index, last });
+        }
+        let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
+        let first_index = if peer.is_snapshot() { Some(common.log.first_index()?) } else { None };
+        peer.recently_active = true;
+        if index < peer.match_index() || (index == peer.match_index() && !peer.is_probe()) {
+            return Ok(Next::Stay);
+        }
+        peer.on_match(index);
+        match peer.state() {
+            ProgressState::Probe => peer.become_replicate(),
+            ProgressState::Replicate(_) => peer.free_up_to(index),
+            // Whatever brought it here, the log continues from its match on.
+            ProgressState::Snapshot { .. } if first_index.is_some_and(|first| index.next() >= first) => {
+                info!(common.trace, "peer is past its snapshot", "peer" => from, "match" => index);
+                peer.become_probe();
+                peer.become_replicate();
+            }
+            ProgressState::Snapshot { .. } => {}
+        }
+        if self.maybe_commit(common) {
+            self.release_early_reads(common);
+            self.broadcast_append(common);
+        } else if from != common.id() {
+            self.tell_commit(common, from);
+        }
+        if from != common.id() {
+            self.send_all(common, from);
+        }
+        Ok(Next::Stay)
+    }
+
+    /// A peer has no entry at `rejected`; its log can agree at most up to `hint` (§5.3).
+    pub(crate) fn on_rejected<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        rejected: Index,
+        hint: LogPosition,
+    ) -> Result<Next, StepError> {
+        let agree = match hint.term.is_zero() {
+            true => hint.index,
+            false => common.log.last_not_above(hint.index, hint.term)?.index,
+        };
+        let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
+        peer.recently_active = true;
+        if peer.on_reject(rejected, agree) {
+            debug!(common.trace, "peer rejected", "peer" => from, "rejected" => rejected, "hint" => hint,
+                "next" => peer.next_index());
+            send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
+        }
+        Ok(Next::Stay)
+    }
+
+    /// A peer answered a heartbeat: it lives, so what it lacks is sent (again).
+    pub(crate) fn on_heartbeat_reply<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        context: &[u8],
+    ) -> Next {
+        let Some(peer) = self.progress.get_mut(from) else { return Next::Stay };
+        peer.recently_active = true;
+        peer.resume();
+        if peer.match_index() < common.log.last().index || peer.is_probe() {
+            send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
+        }
+        self.on_round_answered(common, from, context);
+        Next::Stay
+    }
+
+    /// Commits what a quorum has, if that includes an entry of this term (§5.4.2). Returns whether that is news.
+    pub(super) fn maybe_commit<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
+        let quorum = common.membership.voters().committed_index(|id| self.progress.match_index(id));
+        quorum.is_some_and(|index| index >= self.term_start && common.log.commit_to(index))
+    }
+
+    /// Tells a peer the commit index if no message on its way does.
+    fn tell_commit<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
+        let commit = common.log.committed();
+        if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.lacks_commit(commit)) {
+            send_append(common, to, peer, Empty::Allowed, &mut Batch::default());
+        }
+    }
+
+    /// Sends a peer as much as its window holds.
+    fn send_all<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
+        if let Some(peer) = self.progress.get_mut(to) {
+            while send_append(common, to, peer, Empty::NotAllowed, &mut Batch::default()) {}
+        }
+    }
+
+    /// Tells all peers that the leader lives, and how far each of them may commit.
+    pub(super) fn broadcast_heartbeat<S: Storage>(&mut self, common: &mut Common<S>) {
+        let context = self.begin_round(common);
+        let me = common.id();
+        let commit = common.log.committed();
+        for (id, peer) in self.progress.iter_mut() {
+            if id != me {
+                let commit = commit.min(peer.match_index());
+                peer.on_heartbeat_sent(commit);
+                common.send(id, Body::Heartbeat(Heartbeat { commit, context: context.clone() }));
+            }
+        }
+    }
+
+    /// A message to this peer couldn't be sent: those that follow it may be lost too.
+    pub(crate) fn on_unreachable<S: Storage>(&mut self, common: &Common<S>, peer: NodeId) {
+        let Some(progress) = self.progress.get_mut(peer) else { return };
+        if matches!(progress.state(), ProgressState::Replicate(_)) && peer != common.id() {
+            debug!(common.trace, "peer is unreachable", "peer" => peer, "match" => progress.match_index());
+            progress.become_probe();
+        }
+    }
+
+    /// The transfer of a snapshot to this peer has ended. Either way it is heard before more is sent.
+    pub(crate) fn on_snapshot_reported<S: Storage>(
+        &mut self,
+        common: &Common<S>,
+        peer: NodeId,
+        status: SnapshotStatus,
+    ) {
+        let Some(progress) = self.progress.get_mut(peer).filter(|progress| progress.is_snapshot()) else {
+            return;
+        };
+        info!(common.trace, "snapshot reported", "peer" => peer, "finished" => status == SnapshotStatus::Finished);
+        if status == SnapshotStatus::Failed {
+            progress.forget_snapshot();
+        }
+        progress.become_probe();
+        progress.pause();
+    }
+}

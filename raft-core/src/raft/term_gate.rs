@@ -1,0 +1,243 @@
+//! Every message's first stop (§5.1): does it make sense, and what does its term mean?
+//!
+//! ```text
+//!                     lower term              same term            higher term
+//!   AppendEntries   │ answered with ours ¹  │ follow its sender   │ follow its sender in that term
+//!   Heartbeat       │ answered with ours ¹  │ follow its sender   │ follow its sender in that term
+//!   InstallSnapshot │ dropped               │ follow its sender   │ follow its sender in that term
+//!   RequestVote     │ dropped               │ delivered           │ dropped while a leader is heard ², else step down
+//!   PreVote         │ refused with ours     │ delivered           │ dropped while a leader is heard ², else delivered
+//!   pre-vote grant  │ dropped               │ delivered           │ delivered: it carries the term asked for
+//!   other answers   │ dropped               │ delivered           │ step down
+//!   Propose, ReadIndex: no term, delivered
+//! ```
+//!
+//! ¹ with pre-vote or check-quorum, so that a node that is stuck at a higher term, and to which no one listens, can
+//! tell the leader (thesis §9.6). ² with check-quorum, unless the leader itself asked for the campaign (thesis §4.2.3).
+
+use raft_proto::{
+    AppendEntries, AppendEntriesReply, Body, Entry, Index, LogPosition, Message, NodeId, Propose, Snapshot,
+    Term, VoteReply,
+};
+
+use super::common::Timer;
+use crate::error::StepError;
+use crate::membership::Configuration;
+use crate::report::RoleKind;
+
+/// What the gate knows of the node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) term: Term,
+    pub(crate) role: RoleKind,
+    /// The node has heard from its leader so recently that it must ignore campaigns.
+    pub(crate) in_lease: bool,
+    /// Messages of a lower term are answered.
+    pub(crate) answers_lower_terms: bool,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is of no use any more, or must be ignored.
+    Drop(Dropped),
+    /// Only this is answered.
+    Answer(Body),
+    /// It goes to the role that the node has.
+    Deliver,
+    /// The node becomes a follower first.
+    Follow { term: Term, leader: Option<NodeId>, timer: Timer },
+}
+
+/// Why a message is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// Its term is over.
+    LowerTerm,
+    /// A leader was heard within an election time-out.
+    InLease,
+}
+
+impl core::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Dropped::LowerTerm => "its term is over",
+            Dropped::InLease => "a leader was heard within an election time-out",
+        })
+    }
+}
+
+/// What a message's term means for a node.
+pub(crate) fn judge(view: &View, message: &Message) -> Verdict {
+    if is_termless(&message.body) {
+        return Verdict::Deliver;
+    }
+    if message.term < view.term {
+        return judge_lower(view, &message.body);
+    }
+    let leads = from_leader(&message.body).then_some(message.from);
+    if message.term > view.term {
+        return judge_higher(view, message, leads);
+    }
+    match view.role {
+        RoleKind::Candidate | RoleKind::PreCandidate if leads.is_some() => {
+            Verdict::Follow { term: message.term, leader: leads, timer: Timer::Restart }
+        }
+        RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate | RoleKind::Leader => {
+            Verdict::Deliver
+        }
+    }
+}
+
+fn judge_lower(view: &View, body: &Body) -> Verdict {
+    match body {
+        Body::AppendEntries(_) | Body::Heartbeat(_) if view.answers_lower_terms => {
+            Verdict::Answer(Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::ZERO }))
+        }
+        Body::PreVote(_) => Verdict::Answer(Body::PreVoteReply(VoteReply::Refused)),
+        Body::AppendEntries(_)
+        | Body::Heartbeat(_)
+        | Body::AppendEntriesReply(_)
+        | Body::RequestVote(_)
+        | Body::RequestVoteReply(_)
+        | Body::PreVoteReply(_)
+        | Body::InstallSnapshot(_)
+        | Body::HeartbeatReply(_)
+        | Body::TransferLeader(_)
+        | Body::TimeoutNow
+        | Body::Propose(_)
+        | Body::ReadIndex(_)
+        | Body::ReadIndexReply(_) => Verdict::Drop(Dropped::LowerTerm),
+    }
+}
+
+fn judge_higher(view: &View, message: &Message, leads: Option<NodeId>) -> Verdict {
+    let step_down = |timer| Verdict::Follow { term: message.term, leader: leads, timer };
+    match &message.body {
+        Body::RequestVote(vote) | Body::PreVote(vote) if view.in_lease && !vote.by_transfer => {
+            Verdict::Drop(Dropped::InLease)
+        }
+        Body::PreVote(_) | Body::PreVoteReply(VoteReply::Granted) => Verdict::Deliver,
+        Body::RequestVote(_) if view.role == RoleKind::Follower => step_down(Timer::Keep),
+        Body::RequestVote(_)
+        | Body::RequestVoteReply(_)
+        | Body::PreVoteReply(VoteReply::Refused)
+        | Body::AppendEntries(_)
+        | Body::AppendEntriesReply(_)
+        | Body::InstallSnapshot(_)
+        | Body::Heartbeat(_)
+        | Body::HeartbeatReply(_)
+        | Body::TransferLeader(_)
+        | Body::TimeoutNow
+        | Body::Propose(_)
+        | Body::ReadIndex(_)
+        | Body::ReadIndexReply(_) => step_down(Timer::Restart),
+    }
+}
+
+/// Is it valid in any term?
+fn is_termless(body: &Body) -> bool {
+    matches!(body, Body::Propose(_) | Body::ReadIndex(_))
+}
+
+/// Does only a leader send it?
+fn from_leader(body: &Body) -> bool {
+    matches!(body, Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_))
+}
+
+/// Does it answer something that only a member is asked?
+fn is_reply(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::AppendEntriesReply(_)
+            | Body::RequestVoteReply(_)
+            | Body::PreVoteReply(_)
+            | Body::HeartbeatReply(_)
+            | Body::ReadIndexReply(_)
+    )
+}
+
+/// Does a message from the network make sense, whatever the state of the node?
+pub(crate) fn validate(id: NodeId, membership: &Configuration, message: &Message) -> Result<(), StepError> {
+    if message.to != id {
+        return Err(StepError::NotForThisNode { to: message.to });
+    }
+    if message.from == id {
+        return Err(StepError::FromThisNode);
+    }
+    if is_reply(&message.body) && !membership.contains(message.from) {
+        return Err(StepError::UnknownPeer(message.from));
+    }
+    if is_termless(&message.body) {
+        if !message.term.is_zero() {
+            return Err(StepError::TermNotExpected(message.term));
+        }
+    } else if message.term.is_zero() || message.term > Term::LIMIT {
+        return Err(StepError::TermOutOfRange(message.term));
+    }
+    match &message.body {
+        Body::Propose(propose) => validate_proposal(propose),
+        Body::AppendEntries(append) => validate_append(message.term, append),
+        Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }) => in_range(*index),
+        Body::AppendEntriesReply(AppendEntriesReply::Rejected { rejected, hint }) => {
+            in_range(*rejected)?;
+            in_range(hint.index)
+        }
+        Body::RequestVote(vote) | Body::PreVote(vote) => in_range(vote.last.index),
+        Body::InstallSnapshot(install) => validate_snapshot(message.term, &install.snapshot),
+        Body::Heartbeat(heartbeat) => in_range(heartbeat.commit),
+        Body::ReadIndexReply(reply) => in_range(reply.index),
+        Body::RequestVoteReply(_)
+        | Body::PreVoteReply(_)
+        | Body::HeartbeatReply(_)
+        | Body::TransferLeader(_)
+        | Body::TimeoutNow
+        | Body::ReadIndex(_) => Ok(()),
+    }
+}
+
+fn in_range(index: Index) -> Result<(), StepError> {
+    if index > Index::LIMIT { Err(StepError::IndexOutOfRange(index)) } else { Ok(()) }
+}
+
+fn validate_proposal(propose: &Propose) -> Result<(), StepError> {
+    if propose.entries.is_empty() {
+        return Err(StepError::EmptyProposal);
+    }
+    if propose.entries.iter().any(|entry| entry.position() != LogPosition::ZERO) {
+        return Err(StepError::ProposalHasPosition);
+    }
+    Ok(())
+}
+
+fn validate_append(term: Term, append: &AppendEntries) -> Result<(), StepError> {
+    in_range(append.commit)?;
+    in_range(append.prev.index)?;
+    let mut last = append.prev;
+    for Entry { term, index, .. } in &append.entries {
+        if *index != last.index.next() {
+            return Err(StepError::EntriesNotContiguous);
+        }
+        if *term < last.term {
+            return Err(StepError::EntryTermsOutOfOrder);
+        }
+        last = LogPosition::new(*term, *index);
+    }
+    in_range(last.index)?;
+    if !append.entries.is_empty() && last.term > term {
+        return Err(StepError::EntryTermsOutOfOrder);
+    }
+    Ok(())
+}
+
+fn validate_snapshot(term: Term, snapshot: &Snapshot) -> Result<(), StepError> {
+    let metadata = &snapshot.metadata;
+    in_range(metadata.index)?;
+    if metadata.index.is_zero() || metadata.term.is_zero() {
+        return Err(StepError::EmptySnapshot);
+    }
+    if metadata.term > term {
+        return Err(StepError::SnapshotTermOutOfRange(metadata.term));
+    }
+    Configuration::from_conf_state(&metadata.conf_state).map(|_| ()).map_err(StepError::SnapshotConfState)
+}

@@ -1,0 +1,240 @@
+//! The only door.
+
+use bytes::Bytes;
+use raft_proto::{Entries, Entry, Index, Message, NodeId, Payload, Term};
+
+use crate::config::Config;
+use crate::error::{AckError, CampaignError, ProposeError, ReadError, StartError, StepError};
+use crate::raft::Raft;
+use crate::raft::invariants::{self, Violation};
+use crate::ready::{HandedOut, Ready};
+use crate::report::{Proposal, ReadMode, RoleKind, SnapshotStatus};
+use crate::status::Status;
+use crate::storage::Storage;
+use crate::trace::Trace;
+
+/// A node of a Raft cluster, without any IO.
+///
+/// Every method is of one kind:
+///
+/// * **inputs** tell it what happened: [`tick`](RawNode::tick), [`step`](RawNode::step), [`propose`](RawNode::propose),
+///   [`read_index`](RawNode::read_index), [`campaign`](RawNode::campaign), [`report_unreachable`](RawNode::report_unreachable),
+///   [`report_snapshot`](RawNode::report_snapshot);
+/// * **outputs** tell what is to be done: [`has_ready`](RawNode::has_ready), [`ready`](RawNode::ready);
+/// * **acknowledgements** tell it what was done: [`on_persisted`](RawNode::on_persisted),
+///   [`on_applied`](RawNode::on_applied), or both at once: [`advance`](RawNode::advance);
+/// * **getters** change nothing.
+///
+/// Give it all inputs that are there, then take its `Ready`s until there is none. See the crate's documentation for
+/// what is to be done with one, and in which order.
+///
+/// No method panics, and after an `Err` nothing has changed.
+#[derive(Clone, Debug)]
+pub struct RawNode<S> {
+    raft: Raft<S>,
+    handed_out: HandedOut,
+}
+
+impl<S: Storage> RawNode<S> {
+    /// A node that continues from what its storage holds.
+    ///
+    /// # Errors
+    /// [`StartError`] says which setting or which part of the storage is not as it must be.
+    pub fn new(config: Config, storage: S) -> Result<RawNode<S>, StartError> {
+        RawNode::start(config, storage, Trace::discard())
+    }
+
+    /// The same, with structured logs (feature `slog`).
+    ///
+    /// # Errors
+    /// As [`new`](RawNode::new).
+    #[cfg(feature = "slog")]
+    pub fn with_logger(config: Config, storage: S, logger: &slog::Logger) -> Result<RawNode<S>, StartError> {
+        let trace = Trace::to(logger, config.id);
+        RawNode::start(config, storage, trace)
+    }
+
+    fn start(config: Config, storage: S, trace: Trace) -> Result<RawNode<S>, StartError> {
+        let raft = Raft::new(config, storage, trace)?;
+        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft })
+    }
+
+    // -- inputs
+
+    /// One unit of time has passed. Elections and heartbeats follow from it.
+    pub fn tick(&mut self) {
+        self.raft.tick();
+    }
+
+    /// A message has arrived from another node. Messages may be lost, repeated and reordered.
+    ///
+    /// # Errors
+    /// [`StepError`] says what is wrong with the message, or why it can't be handled. It may be dropped then; nothing
+    /// has changed.
+    pub fn step(&mut self, message: Message) -> Result<(), StepError> {
+        self.raft.step(message)
+    }
+
+    /// A client wants a command to be replicated (§5.3).
+    ///
+    /// # Errors
+    /// [`ProposeError`] says why it is dropped.
+    pub fn propose(&mut self, data: Bytes) -> Result<Proposal, ProposeError> {
+        self.propose_batch([data])
+    }
+
+    /// The same for several commands, which get consecutive indexes and travel together. All or none of them are
+    /// appended.
+    ///
+    /// # Errors
+    /// As [`propose`](RawNode::propose).
+    pub fn propose_batch(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposal, ProposeError> {
+        let entry = |data| Entry { payload: Payload::Normal(data), ..Entry::default() };
+        let entries: Entries = data.into_iter().map(entry).collect();
+        self.raft.propose(self.id(), entries)
+    }
+
+    /// A client wants to read what is committed by now, without an entry in the log (thesis §6.4). The answer comes in
+    /// [`Ready::read_states`] or [`Ready::dropped_reads`] of a later `Ready`, with the same `context`; each accepted
+    /// read gets exactly one.
+    ///
+    /// # Errors
+    /// [`ReadError`] says why it can't be taken on.
+    pub fn read_index(&mut self, context: Bytes, mode: ReadMode) -> Result<(), ReadError> {
+        self.raft.read_index(context, mode)
+    }
+
+    /// Campaign now, as if the election time-out had passed (§5.2).
+    ///
+    /// # Errors
+    /// [`CampaignError`] says why it doesn't.
+    pub fn campaign(&mut self) -> Result<(), CampaignError> {
+        self.raft.campaign()
+    }
+
+    /// A message to this peer couldn't be delivered. A leader then stops to send ahead until it hears from the peer.
+    /// Without any effect for an unknown peer, or at a node that doesn't lead.
+    pub fn report_unreachable(&mut self, peer: NodeId) {
+        self.raft.report_unreachable(peer);
+    }
+
+    /// The transfer of a snapshot to this peer has ended. Without this report the leader waits until the peer
+    /// acknowledges what the snapshot covers. Without any effect unless a snapshot is on its way there.
+    pub fn report_snapshot(&mut self, peer: NodeId, status: SnapshotStatus) {
+        self.raft.report_snapshot(peer, status);
+    }
+
+    // -- outputs
+
+    /// Is there anything to do? Exactly then [`ready`](RawNode::ready) gives a `Ready` that isn't empty.
+    pub fn has_ready(&self) -> bool {
+        self.handed_out.is_due(&self.raft)
+    }
+
+    /// Everything that is to be done now. It is given once.
+    pub fn ready(&mut self) -> Ready {
+        let mut ready = Ready::default();
+        self.ready_into(&mut ready);
+        ready
+    }
+
+    /// The same, in the buffers of a `Ready` that is done with. What was left in it is lost.
+    pub fn ready_into(&mut self, ready: &mut Ready) {
+        self.handed_out.cut(&mut self.raft, ready);
+    }
+
+    // -- acknowledgements
+
+    /// Everything in the `Ready`s up to this number is durable: entries, hard states and snapshots (which the state machine
+    /// has restored too).
+    ///
+    /// # Errors
+    /// [`AckError::NotHandedOut`] for a number that no `Ready` had. One that was acknowledged before is no error.
+    pub fn on_persisted(&mut self, number: u64) -> Result<(), AckError> {
+        if number > self.handed_out.number {
+            return Err(AckError::NotHandedOut { last: self.handed_out.number });
+        }
+        self.raft.on_persisted(number);
+        Ok(())
+    }
+
+    /// The state machine has applied everything up to `index`.
+    ///
+    /// # Errors
+    /// [`AckError::NotHandedOutForApply`] beyond what was handed out. An index that was acknowledged before is no error.
+    pub fn on_applied(&mut self, index: Index) -> Result<(), AckError> {
+        self.raft.on_applied(index)
+    }
+
+    /// The synchronous way: everything in this `Ready` is durable and applied.
+    ///
+    /// # Errors
+    /// As [`on_persisted`](RawNode::on_persisted), for a `Ready` of another node.
+    pub fn advance(&mut self, ready: Ready) -> Result<(), AckError> {
+        self.on_persisted(ready.number)?;
+        match ready.committed_entries.last() {
+            Some(last) => self.on_applied(last.index),
+            None => Ok(()),
+        }
+    }
+
+    // -- getters
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.raft.common.id()
+    }
+
+    /// Its current term.
+    pub fn term(&self) -> Term {
+        self.raft.common.term
+    }
+
+    /// Its role.
+    pub fn role(&self) -> RoleKind {
+        self.raft.soft_state().role
+    }
+
+    /// The leader of its term, if it knows it.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.soft_state().leader
+    }
+
+    /// The highest index that it knows to be committed.
+    pub fn commit_index(&self) -> Index {
+        self.raft.common.log.committed()
+    }
+
+    /// The highest index that was acknowledged with [`on_applied`](RawNode::on_applied).
+    pub fn applied_index(&self) -> Index {
+        self.raft.common.log.applied()
+    }
+
+    /// The last index of its log, durable or not.
+    pub fn last_index(&self) -> Index {
+        self.raft.common.log.last().index
+    }
+
+    /// All of it. Costs a copy of the configuration and of the progress.
+    pub fn status(&self) -> Status {
+        Status::of(&self.raft)
+    }
+
+    /// The storage that it reads.
+    pub fn storage(&self) -> &S {
+        self.raft.common.log.storage()
+    }
+
+    /// The storage that it reads, to write what a `Ready` asks for, or to compact it up to an index that is applied.
+    pub fn storage_mut(&mut self) -> &mut S {
+        self.raft.common.log.storage_mut()
+    }
+
+    /// Checks what must hold between any two calls. For tests: it costs more than the calls themselves.
+    ///
+    /// # Errors
+    /// The first [`Violation`] that it finds: a fault of this crate.
+    pub fn check_invariants(&self) -> Result<(), Violation> {
+        invariants::check(&self.raft)
+    }
+}

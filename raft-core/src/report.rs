@@ -1,0 +1,111 @@
+//! The words that a node and its caller use of each other's doings.
+
+use core::fmt;
+
+use bytes::Bytes;
+use raft_proto::{Index, NodeId, Term};
+
+use crate::error::ReadError;
+
+/// The role of a node (§5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoleKind {
+    /// Passive: answers leaders and candidates.
+    Follower,
+    /// Asks whether it could win, without raising the term (thesis §9.6).
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Handles the clients' requests.
+    Leader,
+}
+
+/// What a node knows of leadership. It isn't persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SoftState {
+    /// The leader of the current term, if known.
+    pub leader: Option<NodeId>,
+    /// This node's role.
+    pub role: RoleKind,
+}
+
+/// A read may be served as soon as the state machine has applied `index` (thesis §6.4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReadState {
+    /// The index to wait for.
+    pub index: Index,
+    /// The bytes that the caller gave to [`read_index`](crate::RawNode::read_index).
+    pub context: Bytes,
+}
+
+/// A read that was accepted and won't be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DroppedRead {
+    /// The bytes that the caller gave to [`read_index`](crate::RawNode::read_index).
+    pub context: Bytes,
+    /// Why.
+    pub reason: ReadError,
+}
+
+/// How a read is confirmed (thesis §6.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReadMode {
+    /// By a round of heartbeats that a quorum answers. Linearizable, whatever the clocks do.
+    #[default]
+    Quorum,
+    /// By the leader's lease if it holds one, otherwise as `Quorum`. Linearizable while the clocks differ by no
+    /// more than [`Config::lease_drift_ticks`](crate::Config::lease_drift_ticks) allows. Needs
+    /// [`Config::lease_reads`](crate::Config::lease_reads).
+    Lease,
+}
+
+/// How the transfer of a snapshot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SnapshotStatus {
+    /// The peer has it.
+    Finished,
+    /// It hasn't; another will be sent when the peer is heard again.
+    Failed,
+}
+
+/// What a proposal came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proposal {
+    /// This node leads and has appended it. It is committed when the entry that is applied at its index has its term;
+    /// if one of another term is applied there, it was lost.
+    Appended {
+        /// The term of its entries.
+        term: Term,
+        /// The index of the first.
+        first: Index,
+        /// The index of the last.
+        last: Index,
+    },
+    /// It was passed on to the leader. It may get lost on the way, or arrive twice, and nothing tells.
+    Forwarded {
+        /// The leader.
+        to: NodeId,
+    },
+}
+
+/// What a node has counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages that were of no use any more: of an earlier term, or for another role.
+    pub dropped_messages: u64,
+    /// Messages that [`step`](crate::RawNode::step) refused with an error.
+    pub refused_messages: u64,
+    /// Reads of the storage that failed, or for which it asked to wait. What they were for is tried again.
+    pub storage_failures: u64,
+}
+
+impl fmt::Display for RoleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RoleKind::Follower => "follower",
+            RoleKind::PreCandidate => "pre-candidate",
+            RoleKind::Candidate => "candidate",
+            RoleKind::Leader => "leader",
+        })
+    }
+}

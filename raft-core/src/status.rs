@@ -1,0 +1,148 @@
+//! What a node knows of itself, at a glance.
+
+use alloc::vec::Vec;
+
+use raft_proto::{ConfState, Index, NodeId, Term};
+
+use crate::progress::{Progress, ProgressState};
+use crate::raft::{Raft, Role};
+use crate::report::{Counters, RoleKind};
+use crate::storage::Storage;
+
+/// The state of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This node.
+    pub id: NodeId,
+    /// Its current term.
+    pub term: Term,
+    /// Whom it voted for in that term.
+    pub vote: Option<NodeId>,
+    /// Its role.
+    pub role: RoleKind,
+    /// The leader, if it knows one.
+    pub leader: Option<NodeId>,
+    /// The highest index known to be committed.
+    pub commit: Index,
+    /// The highest index that the state machine is known to have applied.
+    pub applied: Index,
+    /// The last index of its log.
+    pub last: Index,
+    /// The last index of its log that is known to be durable.
+    pub durable: Index,
+    /// The configuration that it acts by.
+    pub conf_state: ConfState,
+    /// Ticks since it heard from its leader, gave its vote or began to campaign; a leader's since it checked its quorum.
+    pub election_elapsed: u32,
+    /// The ticks after which it campaigns.
+    pub election_timeout: u32,
+    /// Writes that were handed out and aren't acknowledged.
+    pub writes_in_flight: usize,
+    /// Payload bytes that a leader has appended in its term and not yet applied.
+    pub uncommitted_bytes: u64,
+    /// Reads that wait to be confirmed.
+    pub pending_reads: usize,
+    /// A leader's view of all members, itself included, in ascending order; empty in other roles.
+    pub progress: Vec<PeerStatus>,
+    /// What it has counted since its start.
+    pub counters: Counters,
+}
+
+/// A member, as its leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The member.
+    pub id: NodeId,
+    /// How the leader sends to it.
+    pub state: PeerState,
+    /// Its log is known to agree, durably, up to here.
+    pub match_index: Index,
+    /// The next index to send.
+    pub next_index: Index,
+    /// It has no vote.
+    pub is_learner: bool,
+    /// It was heard since the quorum was last checked.
+    pub recently_active: bool,
+    /// Nothing is sent to it until it is heard.
+    pub paused: bool,
+    /// Messages with entries that are on their way.
+    pub inflight_messages: usize,
+    /// Their payload bytes.
+    pub inflight_bytes: u64,
+    /// No more of them may be.
+    pub window_full: bool,
+}
+
+/// How a leader sends to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// One message at a time, until it is known where the logs agree.
+    Probe,
+    /// A pipeline.
+    Replicate,
+    /// A snapshot is on its way.
+    Snapshot {
+        /// It covers up to here.
+        pending: Index,
+    },
+}
+
+impl Status {
+    pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> Status {
+        let common = &raft.common;
+        let soft_state = raft.soft_state();
+        let (progress, uncommitted_bytes, pending_reads) = match &raft.role {
+            Role::Follower(follower) => (Vec::new(), 0, follower.pending_reads()),
+            Role::Candidate(_) => (Vec::new(), 0, 0),
+            Role::Leader(leader) => {
+                let peers = leader.progress.iter();
+                let peers =
+                    peers.map(|(id, peer)| PeerStatus::of(id, peer, common.membership.is_learner(id)));
+                (peers.collect(), leader.uncommitted(), leader.pending_reads())
+            }
+        };
+        Status {
+            id: common.id(),
+            term: common.term,
+            vote: common.vote,
+            role: soft_state.role,
+            leader: soft_state.leader,
+            commit: common.log.committed(),
+            applied: common.log.applied(),
+            last: common.log.last().index,
+            durable: common.log.durable(),
+            conf_state: common.membership.to_conf_state(),
+            election_elapsed: common.clock.election_elapsed(),
+            election_timeout: common.clock.election_timeout(),
+            writes_in_flight: common.log.writes_in_flight(),
+            uncommitted_bytes,
+            pending_reads,
+            progress,
+            counters: common.counters,
+        }
+    }
+}
+
+impl PeerStatus {
+    fn of(id: NodeId, peer: &Progress, is_learner: bool) -> PeerStatus {
+        let (state, inflight_messages, inflight_bytes) = match peer.state() {
+            ProgressState::Probe => (PeerState::Probe, 0, 0),
+            ProgressState::Replicate(inflights) => {
+                (PeerState::Replicate, inflights.count(), inflights.bytes())
+            }
+            ProgressState::Snapshot { pending } => (PeerState::Snapshot { pending: *pending }, 0, 0),
+        };
+        PeerStatus {
+            id,
+            state,
+            match_index: peer.match_index(),
+            next_index: peer.next_index(),
+            is_learner,
+            recently_active: peer.recently_active,
+            paused: peer.is_paused(),
+            inflight_messages,
+            inflight_bytes,
+            window_full: peer.is_full(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A storage in memory, for tests, examples and simulations.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
+
+use super::{InitialState, Storage, StorageError};
+
+/// A log in memory. It outlives the [`RawNode`](crate::RawNode) only if the caller keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    hard_state: HardState,
+    conf_state: ConfState,
+    snapshot: Snapshot,
+    /// The last entry that was compacted away.
+    before: LogPosition,
+    entries: Vec<Entry>,
+}
+
+impl MemoryStorage {
+    /// An empty log whose configuration is that of these voters.
+    pub fn with_voters(voters: impl IntoIterator<Item = NodeId>) -> MemoryStorage {
+        MemoryStorage::with_conf_state(ConfState::of_voters(voters))
+    }
+
+    /// An empty log with this configuration.
+    pub fn with_conf_state(conf_state: ConfState) -> MemoryStorage {
+        MemoryStorage { conf_state, ..MemoryStorage::default() }
+    }
+
+    /// Sets the hard state.
+    pub fn set_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = hard_state;
+    }
+
+    /// Sets the configuration as of the last entry applied.
+    pub fn set_conf_state(&mut self, conf_state: ConfState) {
+        self.conf_state = conf_state;
+    }
+
+    /// Appends entries; from the first of them on, they replace what is there. Those that are compacted away are
+    /// skipped.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if they would leave a gap.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        let skip = entries.iter().take_while(|entry| entry.index <= self.before.index).count();
+        let Some(entries) = entries.get(skip..) else { return Ok(()) };
+        let Some(first) = entries.first() else { return Ok(()) };
+        if first.index > self.last().next() {
+            return Err(StorageError::Unavailable);
+        }
+        self.entries.truncate(self.offset(first.index));
+        self.entries.extend_from_slice(entries);
+        Ok(())
+    }
+
+    /// Replaces the log by a snapshot, whose configuration becomes the stored one.
+    ///
+    /// # Errors
+    /// [`StorageError::Compacted`] if there is one already that covers as much.
+    pub fn apply_snapshot(&mut self, snapshot: Snapshot) -> Result<(), StorageError> {
+        if snapshot.metadata.index <= self.snapshot.metadata.index {
+            return Err(StorageError::Compacted);
+        }
+        self.before = snapshot.position();
+        self.entries.clear();
+        self.conf_state = snapshot.metadata.conf_state.clone();
+        self.hard_state.commit = self.hard_state.commit.max(snapshot.metadata.index);
+        self.snapshot = snapshot;
+        Ok(())
+    }
+
+    /// Keeps a snapshot that the application made of its own state; the log stays.
+    pub fn set_snapshot(&mut self, snapshot: Snapshot) {
+        self.snapshot = snapshot;
+    }
+
+    /// Drops the entries up to and including `index`.
+    ///
+    /// # Errors
+    /// [`StorageError::Compacted`] if they are gone already, [`StorageError::Unavailable`] beyond the last one.
+    pub fn compact(&mut self, index: Index) -> Result<(), StorageError> {
+        let term = self.term(index)?;
+        if index <= self.before.index {
+            return Err(StorageError::Compacted);
+        }
+        self.entries.drain(..self.offset(index.next()));
+        self.before = LogPosition::new(term, index);
+        Ok(())
+    }
+
+    /// The stored hard state.
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    /// The entries that are stored.
+    pub fn all_entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn last(&self) -> Index {
+        self.entries.last().map_or(self.before.index, |entry| entry.index)
+    }
+
+    /// Where the entry at `index` stands, or would stand.
+    fn offset(&self, index: Index) -> usize {
+        usize::try_from(index.since(self.before.index.next())).unwrap_or(usize::MAX).min(self.entries.len())
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn initial_state(&self) -> Result<InitialState, StorageError> {
+        Ok(InitialState { hard_state: self.hard_state, conf_state: self.conf_state.clone() })
+    }
+
+    fn first_index(&self) -> Result<Index, StorageError> {
+        Ok(self.before.index.next())
+    }
+
+    fn last_index(&self) -> Result<Index, StorageError> {
+        Ok(self.last())
+    }
+
+    fn term(&self, index: Index) -> Result<Term, StorageError> {
+        if index < self.before.index {
+            return Err(StorageError::Compacted);
+        }
+        if index == self.before.index {
+            return Ok(self.before.term);
+        }
+        self.entries.get(self.offset(index)).map(|entry| entry.term).ok_or(StorageError::Unavailable)
+    }
+
+    fn entries(
+        &self,
+        range: Range<Index>,
+        max_bytes: u64,
+        into: &mut Vec<Entry>,
+    ) -> Result<(), StorageError> {
+        if range.start <= self.before.index {
+            return Err(StorageError::Compacted);
+        }
+        if range.end > self.last().next() {
+            return Err(StorageError::Unavailable);
+        }
+        let mut bytes: u64 = 0;
+        let wanted = self.entries.get(self.offset(range.start)..self.offset(range.end)).unwrap_or_default();
+        for (taken, entry) in wanted.iter().enumerate() {
+            bytes = bytes.saturating_add(entry.encoded_len());
+            if taken > 0 && bytes > max_bytes {
+                break;
+            }
+            into.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {
+        if self.snapshot.metadata.index < at_least || self.snapshot.metadata.index.is_zero() {
+            return Err(StorageError::SnapshotTemporarilyUnavailable);
+        }
+        Ok(self.snapshot.clone())
+    }
+}
