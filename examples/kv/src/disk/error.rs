@@ -136,6 +136,15 @@ pub enum WriteRefusal {
     SnapshotDescriptor,
     /// The file of the snapshot isn't there: it must be received, or made, first.
     SnapshotMissing(LogPosition),
+    /// The commit index lies behind the end of the log.
+    CommitBeyondLog {
+        /// The commit index.
+        commit: Index,
+        /// The last entry.
+        last: Index,
+    },
+    /// The hard state's term is below that of the last entry, at this index.
+    TermBehindLog(Index),
     /// A snapshot of this node's own lies beyond the log, or at another term than the log has there.
     SnapshotNotInLog(LogPosition),
 }
@@ -225,6 +234,10 @@ impl fmt::Display for WriteRefusal {
             WriteRefusal::SnapshotMissing(at) => {
                 write!(f, "the file of the snapshot at {at} was never completed")
             }
+            WriteRefusal::CommitBeyondLog { commit, last } => {
+                write!(f, "the commit index is {commit} and the log ends at {last}")
+            }
+            WriteRefusal::TermBehindLog(at) => write!(f, "the hard state's term is below that of entry {at}"),
             WriteRefusal::SnapshotNotInLog(at) => write!(f, "the log doesn't have the position {at}"),
         }
     }
