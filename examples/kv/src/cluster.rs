@@ -17,7 +17,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -158,12 +158,14 @@ fn spawn(
         .spawn()
         .map_err(|error| Exit::failed(format!("can't start node {}: {error}", node.id)))?;
     let pid = child.id().unwrap_or(0);
+    // Held here: `wait` would close it, and that is what stops the node.
+    let stdin = child.stdin.take();
     let (stop, mut told) = mpsc::channel(1);
     let id = node.id;
     tokio::spawn(async move {
         let status = tokio::select! {
             status = child.wait() => status.ok(),
-            _ = told.recv() => stop_one(&mut child).await,
+            _ = told.recv() => stop_one(&mut child, stdin).await,
         };
         let _ = ended.send(Ended { id, status }).await;
     });
@@ -171,8 +173,8 @@ fn spawn(
 }
 
 /// Ends the process's input, which tells it to stop, and kills it if it doesn't. None if it had to be killed.
-async fn stop_one(child: &mut Child) -> Option<ExitStatus> {
-    drop(child.stdin.take());
+async fn stop_one(child: &mut Child, stdin: Option<ChildStdin>) -> Option<ExitStatus> {
+    drop(stdin);
     if let Ok(status) = timeout(STOP, child.wait()).await {
         return status.ok();
     }
@@ -236,7 +238,11 @@ async fn leads(client: &Client<HttpConnector, Full<Bytes>>, node: &NodeLayout) -
 }
 
 fn greet(layout: &Layout, running: &[Running], leader: u64) {
-    println!("raft-kv: {} nodes serve, node {leader} leads; the data is in {}", running.len(), layout.dir.display());
+    println!(
+        "raft-kv: {} nodes serve, node {leader} leads; the data is in {}",
+        running.len(),
+        layout.dir.display()
+    );
     println!();
     for child in running {
         let NodeLayout { id, http, raft } = &child.node;
@@ -257,7 +263,10 @@ fn greet(layout: &Layout, running: &[Running], leader: u64) {
     if let Some(child) = running.iter().find(|child| child.node.id == leader)
         && running.len() > 2
     {
-        println!("  kill -9 {}   # the leader: another takes over, and nothing acknowledged is lost", child.pid);
+        println!(
+            "  kill -9 {}   # the leader: another takes over, and nothing acknowledged is lost",
+            child.pid
+        );
     }
     println!("\nCtrl-C stops them all; the data is kept, and there again at the next start.");
 }

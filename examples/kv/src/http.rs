@@ -49,7 +49,6 @@ use raft_kv::command::Operation;
 use raft_proto::NodeId;
 use serde::Serialize;
 use slog::{Logger, debug};
-use tokio::time::Instant;
 
 use crate::node::status::{NodeStatus, role_name};
 use crate::node::{Node, View, WriteError};
@@ -152,8 +151,7 @@ async fn kv_get(
 ) -> Result<Response, Failure> {
     let head = server.head(method, uri, &headers)?;
     let key = request::key_of_path(&head.uri)?;
-    let [consistency] =
-        text::query(head.uri.query(), ["consistency"]).map_err(Failure::bad_request)?;
+    let [consistency] = text::query(head.uri.query(), ["consistency"]).map_err(Failure::bad_request)?;
     let consistency = request::consistency(consistency.as_deref())?;
     server.read(&head, &key, consistency).await
 }
@@ -308,7 +306,9 @@ impl Server {
                 debug!(self.app.log, "write forwarded"; "write" => number, "leader" => view.leader.map(NodeId::get));
                 match self.forwarder.forward(&addr, head, body.clone()).await {
                     // What the leader doesn't know, a retry here can find out.
-                    Forwarded::Answered(answer) if with_session && answer.status() == StatusCode::GATEWAY_TIMEOUT => {
+                    Forwarded::Answered(answer)
+                        if with_session && answer.status() == StatusCode::GATEWAY_TIMEOUT =>
+                    {
                         unknown = Some("the leader did not come to an end with it".to_string());
                     }
                     Forwarded::Answered(answer) if unknown.is_none() || answer.status().is_success() => {
@@ -344,7 +344,9 @@ impl Server {
             reason = no_leader(view);
             let confirmed = match consistency {
                 Consistency::Stale => Ok(()),
-                Consistency::Linearizable => self.app.node.confirm_read(ReadMode::Quorum, head.deadline).await,
+                Consistency::Linearizable => {
+                    self.app.node.confirm_read(ReadMode::Quorum, head.deadline).await
+                }
                 Consistency::Lease if view.role == RoleKind::Leader => {
                     self.app.node.confirm_read(ReadMode::Lease, head.deadline).await
                 }

@@ -51,7 +51,8 @@ fn start(sink: impl Write + Send + 'static, level: Level) -> io::Result<(Logger,
     let (queue, lines) = sync_channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let drain = JsonLines { queue: queue.clone(), dropped: dropped.clone(), level };
-    let thread = std::thread::Builder::new().name("log".into()).spawn(move || write_lines(sink, &lines, &dropped))?;
+    let thread =
+        std::thread::Builder::new().name("log".into()).spawn(move || write_lines(sink, &lines, &dropped))?;
     let writer = LogWriter { queue: Some(queue), thread: Some(thread) };
     Ok((Logger::root(drain, slog::o!()), writer))
 }
@@ -149,15 +150,20 @@ impl Drain for JsonLines {
 }
 
 fn line(record: &Record<'_>, values: &OwnedKVList) -> Vec<u8> {
-    let mut object = Object { text: String::with_capacity(192), keys: Vec::new() };
-    object.text.push_str(&format!("{{\"ts\":{}", Millis::now()));
-    object.field("level", &Quoted(record.level().as_str()));
-    object.field("msg", &Quoted(&record.msg().to_string()));
     // What a line says itself comes first; of two values for one key the first counts. Neither can fail.
-    let _ = record.kv().serialize(record, &mut object);
-    let _ = values.serialize(record, &mut object);
-    object.text.push_str("}\n");
-    object.text.into_bytes()
+    let mut fields = Fields(Vec::new());
+    let _ = record.kv().serialize(record, &mut fields);
+    // slog gives them last to first.
+    fields.0.reverse();
+    let _ = values.serialize(record, &mut fields);
+    let level = Quoted(record.level().as_str());
+    let mut text =
+        format!("{{\"ts\":{},\"level\":{level},\"msg\":{}", Millis::now(), Quoted(&record.msg().to_string()));
+    for (key, value) in fields.0 {
+        text.push_str(&format!(",{}:{value}", Quoted(key)));
+    }
+    text.push_str("}\n");
+    text.into_bytes()
 }
 
 /// A string as JSON writes it.
@@ -169,26 +175,19 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-struct Object {
-    text: String,
-    keys: Vec<Key>,
-}
+/// Keys, and values as JSON writes them.
+struct Fields(Vec<(Key, String)>);
 
-impl Object {
-    fn field(&mut self, key: &str, value: &dyn fmt::Display) {
-        self.text.push_str(&format!(",{}:{value}", Quoted(key)));
-    }
-
+impl Fields {
     fn emit(&mut self, key: Key, value: &dyn fmt::Display) -> slog::Result {
-        if !self.keys.contains(&key) {
-            self.field(key, value);
-            self.keys.push(key);
+        if !self.0.iter().any(|(known, _)| *known == key) {
+            self.0.push((key, value.to_string()));
         }
         Ok(())
     }
 }
 
-impl Serializer for Object {
+impl Serializer for Fields {
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
         self.emit(key, &Quoted(&value.to_string()))
     }
@@ -253,7 +252,8 @@ mod tests {
         slog::warn!(node, "another");
         writer.finish();
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["msg"], "a \"quoted\" line");
         assert_eq!(lines[0]["level"], "INFO");

@@ -276,14 +276,23 @@ mod tests {
 
     #[test]
     fn tuning_survives_the_way_to_another_process() {
-        let Cli { command: Command::Cluster(options) } =
-            Cli::parse_from(["raft-kv", "cluster", "--pre-vote", "false", "--tick-ms", "7", "--log-level", "debug"])
-        else {
+        let Cli { command: Command::Cluster(options) } = Cli::parse_from([
+            "raft-kv",
+            "cluster",
+            "--pre-vote",
+            "false",
+            "--tick-ms",
+            "7",
+            "--log-level",
+            "debug",
+        ]) else {
             panic!("another command");
         };
         let mut args = ["raft-kv", "cluster"].map(String::from).to_vec();
         args.extend(options.tuning.to_args());
-        let Cli { command: Command::Cluster(again) } = Cli::parse_from(args) else { panic!("another command") };
+        let Cli { command: Command::Cluster(again) } = Cli::parse_from(args) else {
+            panic!("another command")
+        };
         assert_eq!(format!("{:?}", again.tuning), format!("{:?}", options.tuning));
     }
 }

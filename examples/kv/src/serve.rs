@@ -12,15 +12,14 @@ use raft_kv::machine::Machine;
 use raft_proto::ConfState;
 use slog::{Logger, error, info, o};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::Exit;
 use crate::http::{self, App};
 use crate::logging::{self, LogWriter};
-use crate::node::core::{Parts, start};
 use crate::node::Inbox;
+use crate::node::core::{Parts, start};
 use crate::options::{LogLevel, LogTo, ServeOptions};
 use crate::transport::Transport;
 use crate::transport::hello::Identity;
@@ -78,7 +77,9 @@ async fn finish(log_writer: LogWriter) {
 }
 
 async fn bind(addr: SocketAddr, option: &str) -> Result<TcpListener, Exit> {
-    TcpListener::bind(addr).await.map_err(|error| Exit::usage(format!("can't listen on {addr} ({option}): {error}")))
+    TcpListener::bind(addr)
+        .await
+        .map_err(|error| Exit::usage(format!("can't listen on {addr} ({option}): {error}")))
 }
 
 fn open_folder(options: &ServeOptions, cluster: String) -> Result<Disk, Exit> {
@@ -184,20 +185,28 @@ async fn run_parts(
     say_ready(options);
 
     let mut stop = stop;
-    let reason = tokio::select! {
-        reason = stop.wait_for(Option::is_some) => reason.ok().and_then(|reason| *reason).unwrap_or("it was told to"),
+    let failure = tokio::select! {
+        biased;
+        reason = stop.wait_for(Option::is_some) => {
+            let reason = reason.ok().and_then(|reason| *reason).unwrap_or("it was told to");
+            info!(log, "the server stops"; "reason" => reason);
+            None
+        }
         ended = &mut node_end => return Err(node_failed(ended)),
-        ended = &mut http => return Err(Exit::failed(format!("the HTTP side ended: {ended:?}"))),
+        ended = &mut http => Some(Exit::failed(format!("the HTTP side ended: {ended:?}"))),
     };
-    info!(log, "the server stops"; "reason" => reason);
-    // Requests first: they still need the node.
-    let _ = tokio::time::timeout(LAST_REQUESTS, &mut http).await;
-    http.abort();
+    if failure.is_none() {
+        // Requests first: they still need the node.
+        let _ = tokio::time::timeout(LAST_REQUESTS, &mut http).await;
+        http.abort();
+    }
     inbox.stop().await;
-    match tokio::time::timeout(LAST_WRITES, node_end).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(ended) => Err(node_failed(ended)),
-        Err(_) => Err(Exit::failed("the disk did not come to an end in time")),
+    let ended = tokio::time::timeout(LAST_WRITES, node_end).await;
+    match (failure, ended) {
+        (Some(failure), _) => Err(failure),
+        (None, Ok(Ok(Ok(())))) => Ok(()),
+        (None, Ok(ended)) => Err(node_failed(ended)),
+        (None, Err(_)) => Err(Exit::failed("the disk did not come to an end in time")),
     }
 }
 

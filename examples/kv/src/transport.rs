@@ -28,9 +28,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
-use raft_kv::disk::SnapshotStore;
 use crate::node::Inbox;
 use hello::Identity;
+use raft_kv::disk::SnapshotStore;
 
 /// How many messages may wait for one peer. Their bytes are bounded by the core's limit on what is in flight.
 const QUEUE: usize = 4096;

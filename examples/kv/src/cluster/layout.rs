@@ -46,13 +46,16 @@ impl Layout {
         let failed = |error: io::Error| Exit::failed(format!("the data folder {shown}: {error}"));
         fs::create_dir_all(&dir).map_err(failed)?;
         let lock = lock(&dir).map_err(failed)?.ok_or_else(|| {
-            Exit::usage(format!("a cluster runs on the data folder {shown} already; choose another (--data-dir)"))
+            Exit::usage(format!(
+                "a cluster runs on the data folder {shown} already; choose another (--data-dir)"
+            ))
         })?;
         let path = dir.join("cluster.json");
         let known = match fs::read(&path) {
-            Ok(bytes) => Some(serde_json::from_slice::<OnDisk>(&bytes).map_err(|error| {
-                Exit::failed(format!("{} can't be read: {error}", path.display()))
-            })?),
+            Ok(bytes) => Some(
+                serde_json::from_slice::<OnDisk>(&bytes)
+                    .map_err(|error| Exit::failed(format!("{} can't be read: {error}", path.display())))?,
+            ),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };

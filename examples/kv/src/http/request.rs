@@ -149,7 +149,8 @@ pub(super) fn operation(uri: &Uri, key: Bytes, new: Option<Bytes>) -> Result<Ope
 /// # Errors
 /// It is too large, too slow, or broken off.
 pub(super) async fn body(headers: &HeaderMap, body: Body, limit: u64, head: &Head) -> Result<Bytes, Failure> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(Failure::too_large(limit));
     }

@@ -49,10 +49,12 @@ pub(crate) struct Parts {
 /// # Errors
 /// The core refuses its configuration or what is on disk, or a thread can't be started.
 pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), String>>), String> {
-    let Parts { config, folder, machine, inbox, inputs, transport, tick, snapshot_every, trace_writes, log } = parts;
+    let Parts { config, folder, machine, inbox, inputs, transport, tick, snapshot_every, trace_writes, log } =
+        parts;
     let DataFolder { reader, writer, snapshots } = folder;
     let raft = RawNode::with_logger(config.clone(), reader.clone(), &log)
         .map_err(|error| format!("the node can't start: {error}"))?;
+    let commit = raft.commit_index();
     let view = View { role: raft.role(), term: raft.term(), leader: raft.leader() };
     let (view, watched) = watch::channel(view);
     let machine = SharedMachine::new(machine);
@@ -85,7 +87,7 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         writes: Writes::default(),
         reads: Reads::default(),
         view,
-        steps: Steps::new(log.clone(), trace_writes),
+        steps: Steps::new(log.clone(), trace_writes, commit),
         tick,
         next_tick: Instant::now() + tick,
         ticks: 0,
@@ -149,7 +151,8 @@ impl Core {
         loop {
             let next_tick = self.next_tick;
             // Ends at the tick, or with all that waits.
-            let _ = runtime.block_on(timeout_at(next_tick, inputs.recv_many(&mut waiting, AT_ONCE)));
+            let _ = runtime
+                .block_on(async { timeout_at(next_tick, inputs.recv_many(&mut waiting, AT_ONCE)).await });
             // First the time: an input that waited while this process was held up must not meet an old lease.
             self.count_ticks();
             let mut turn = Turn::default();
@@ -264,6 +267,7 @@ impl Core {
 
     fn handle(&mut self, ready: Ready) -> Result<(), String> {
         self.handed_out = ready.number;
+        self.steps.committed(self.raft.commit_index(), self.raft.term());
         if let Some(error) = &ready.storage_error {
             error!(self.log, "the log can't be read"; "reason" => %error);
         }
@@ -288,7 +292,6 @@ impl Core {
         } else if self.last_job == 0 {
             self.acknowledge(ready.number)?;
         }
-        self.steps.committed(self.raft.commit_index(), self.raft.term());
         self.apply(&ready.committed_entries)?;
         self.reads.applied(self.applied.index);
         Ok(())
@@ -307,7 +310,8 @@ impl Core {
     fn persisted(&mut self, persisted: Persisted) -> Result<(), String> {
         self.report(persisted.lost);
         if let Some(machine) = persisted.machine {
-            let snapshot = self.reader.latest_snapshot().map_or(LogPosition::ZERO, |snapshot| snapshot.position());
+            let snapshot =
+                self.reader.latest_snapshot().map_or(LogPosition::ZERO, |snapshot| snapshot.position());
             let applied = machine.applied();
             *self.machine.write() = machine;
             self.snapshot = self.snapshot.max(snapshot.index);

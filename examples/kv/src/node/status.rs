@@ -1,6 +1,6 @@
 //! What the node says of itself.
 
-use raft_core::RoleKind;
+use raft_core::{PeerState, PeerStatus, RoleKind};
 use serde::Serialize;
 
 /// The node's part of `GET /status`.
@@ -31,14 +31,34 @@ pub(crate) struct NodeStatus {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Progress {
     pub(crate) id: u64,
-    pub(crate) state: String,
+    pub(crate) state: &'static str,
     #[serde(rename = "match")]
     pub(crate) matched: u64,
     pub(crate) next: u64,
     pub(crate) recently_active: bool,
     pub(crate) paused: bool,
-    pub(crate) inflight: u64,
+    pub(crate) inflight: usize,
     pub(crate) pending_snapshot: Option<u64>,
+}
+
+impl Progress {
+    pub(super) fn of(peer: &PeerStatus) -> Progress {
+        let (state, pending_snapshot) = match peer.state {
+            PeerState::Probe => ("probe", None),
+            PeerState::Replicate => ("replicate", None),
+            PeerState::Snapshot { pending } => ("snapshot", Some(pending.get())),
+        };
+        Progress {
+            id: peer.id.get(),
+            state,
+            matched: peer.match_index.get(),
+            next: peer.next_index.get(),
+            recently_active: peer.recently_active,
+            paused: peer.paused,
+            inflight: peer.inflight_messages,
+            pending_snapshot,
+        }
+    }
 }
 
 /// A role, as it is written in the status and in the log.

@@ -39,8 +39,9 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn new(log: Logger, on: bool) -> Steps {
-        Steps { log, on, told: BTreeMap::new(), heard: Index::ZERO, commit: Index::ZERO }
+    /// `commit` is what is known at the start.
+    pub(super) fn new(log: Logger, on: bool, commit: Index) -> Steps {
+        Steps { log, on, told: BTreeMap::new(), heard: commit, commit }
     }
 
     pub(super) fn appended(&self, number: u64, term: Term, index: Index) {

@@ -71,8 +71,12 @@ impl fmt::Display for Refusal {
             Refusal::Version(version) => {
                 write!(f, "the protocol's version is {version} on one side and {VERSION} on the other")
             }
-            Refusal::OtherCluster => f.write_str("the nodes belong to different clusters (--cluster, --cluster-id)"),
-            Refusal::WrongNode { wanted, found } => write!(f, "wanted node {wanted}, and this is node {found}"),
+            Refusal::OtherCluster => {
+                f.write_str("the nodes belong to different clusters (--cluster, --cluster-id)")
+            }
+            Refusal::WrongNode { wanted, found } => {
+                write!(f, "wanted node {wanted}, and this is node {found}")
+            }
             Refusal::NotAMember(id) => write!(f, "node {id} is not among the nodes of this cluster"),
             Refusal::Told(reason) => write!(f, "the peer refused: {reason}"),
         }

@@ -147,7 +147,7 @@ async fn write(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<()> 
 async fn answer(stream: &mut TcpStream, limit: Duration) -> io::Result<u8> {
     let frame = timeout(limit, read_frame(stream, MAX_HEAD)).await.map_err(|_| late())??;
     match frame.ok_or(io::ErrorKind::UnexpectedEof)?.split_first() {
-        Some((&(code @ (GO_ON | HAVE_IT)), _)) => Ok(code),
+        Some((&code @ (GO_ON | HAVE_IT), _)) => Ok(code),
         Some((&REFUSED, reason)) => {
             Err(io::Error::other(format!("the peer refused it: {}", String::from_utf8_lossy(reason))))
         }
