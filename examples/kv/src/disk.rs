@@ -24,6 +24,7 @@ mod index;
 mod reader;
 mod record;
 pub mod snapshot;
+mod storage;
 mod witness;
 mod writer;
 

@@ -29,6 +29,9 @@ impl<E: Into<redb::Error>> From<E> for EngineError {
     fn from(error: E) -> EngineError {
         match error.into() {
             redb::Error::Corrupted(why) => EngineError::Corrupt(Corruption::Engine(why)),
+            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                EngineError::Corrupt(Corruption::Engine("its file is cut short".to_owned()))
+            }
             error => EngineError::Redb(Box::new(error)),
         }
     }

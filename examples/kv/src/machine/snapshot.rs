@@ -32,7 +32,7 @@ const END: u8 = b'e';
 #[derive(Debug)]
 pub struct Frozen {
     applied: Index,
-    map: Arc<BTreeMap<Bytes, Versioned>>,
+    pub(super) map: Arc<BTreeMap<Bytes, Versioned>>,
     sessions: Sessions,
 }
 

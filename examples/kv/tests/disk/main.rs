@@ -1,5 +1,6 @@
 //! The data folder against a model, against crashes and against damage.
 
+mod cluster;
 mod crash;
 mod damage;
 mod model;

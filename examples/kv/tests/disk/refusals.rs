@@ -133,14 +133,14 @@ fn a_write_that_makes_no_sense_changes_nothing() {
     let installs =
         |snapshot: &Snapshot| WriteBatch { snapshot: Some(snapshot.clone()), ..WriteBatch::default() };
     let cases = [
-        (appended(2, 11..=12, 9), WriteRefusal::Gap { last: index(9), first: index(11) }),
+        (appended(2, 12..=13, 9), WriteRefusal::Gap { last: index(10), first: index(12) }),
         (appended(2, 3..=12, 9), WriteRefusal::Compacted(index(3))),
         (gap, WriteRefusal::NotContiguous(index(12))),
         (appended(1, 10..=12, 9), WriteRefusal::TermDescends(index(10))),
         (appended(2, 10..=12, 13), WriteRefusal::CommitBeyondLog { commit: index(13), last: index(12) }),
         (
             WriteBatch { hard_state: Some(hard_state(1, 9)), ..WriteBatch::default() },
-            WriteRefusal::TermBehindLog(index(9)),
+            WriteRefusal::TermBehindLog(index(10)),
         ),
         (installs(&nowhere), WriteRefusal::SnapshotDescriptor),
         (installs(&never_made), WriteRefusal::SnapshotDescriptor),
