@@ -195,7 +195,7 @@ impl Core {
         if due > 1 {
             debug!(self.log, "made up for ticks"; "ticks" => due);
         }
-        if due > 0 && self.ticks % u64::from(self.election_ticks) == 0 {
+        if due > 0 && self.ticks.is_multiple_of(u64::from(self.election_ticks)) {
             self.writes.prune();
         }
     }
