@@ -164,6 +164,26 @@ fn a_leader_that_hung_serves_nothing_old() {
 }
 
 #[test]
+fn a_hung_leader_does_not_hold_what_may_be_repeated() {
+    let mut cluster = Cluster::start(3, &[]);
+    let old = cluster.leader();
+    let other = cluster.followers()[0];
+    assert_eq!(cluster.nodes[other].put("/kv/k", "v").unwrap().status, 204);
+    cluster.nodes[old].pause();
+    // Both go to the hung leader first, and to its successor as soon as there is one.
+    let addr = cluster.nodes[other].http;
+    let read = std::thread::spawn(move || {
+        request(addr, "GET", "/kv/k?consistency=lease", &[("x-raft-timeout-ms", "50000")], b"").unwrap()
+    });
+    let headers = [("x-client-id", "me"), ("x-serial", "1"), ("x-raft-timeout-ms", "50000")];
+    let started = Instant::now();
+    assert_eq!(request(addr, "PUT", "/kv/once?expect-absent", &headers, b"v").unwrap().status, 204);
+    let read = read.join().unwrap();
+    assert_eq!((read.status, read.text()), (200, "v"));
+    assert!(started.elapsed() < Duration::from_secs(40), "it took {:?}", started.elapsed());
+}
+
+#[test]
 fn without_a_majority_nothing_is_promised() {
     let mut cluster = Cluster::start(3, &[]);
     let leader = cluster.leader();
