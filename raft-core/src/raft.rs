@@ -81,6 +81,7 @@ impl<S: Storage> Raft<S> {
         let was_here = !term.is_zero() && config.lease_reads;
         let common = Common {
             bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
+            durable_term: term,
             next_read: rng.next().max(1),
             term,
             vote,
@@ -413,6 +414,7 @@ impl<S: Storage> Raft<S> {
                     debug!(self.common.trace, "own answer failed", "error" => error);
                 }
             }
+            self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
         }
     }

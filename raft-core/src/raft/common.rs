@@ -1,6 +1,7 @@
 //! What all roles share, and what a handler can ask for.
 
-use raft_proto::{Body, HardState, Message, NodeId, Term};
+use bytes::Bytes;
+use raft_proto::{Body, HardState, HeartbeatReply, Message, NodeId, Term};
 
 use super::clock::Clock;
 use super::outbox::Outbox;
@@ -32,6 +33,8 @@ pub(crate) struct Common<S> {
     /// Until this tick a promise to a leader may hold, on which its lease counts. It outlives the term in which it was
     /// given and, as far as the node can know, its own restart. Only while leases are on.
     pub(crate) bound_until: u64,
+    /// The highest term that is known to be durable.
+    pub(crate) durable_term: Term,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
     pub(crate) counters: Counters,
@@ -96,6 +99,22 @@ impl<S: Storage> Common<S> {
     /// Sends a message of another term.
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
         self.dispatch(Message { from: self.id(), to, term, body });
+    }
+
+    /// Answers a heartbeat. On a node that leases rely on the answer is a promise to the leader of this term, which a crash
+    /// must not make it forget: it waits until the term is durable.
+    pub(crate) fn answer_heartbeat(&mut self, to: NodeId, context: Bytes) {
+        let message = Message {
+            from: self.id(),
+            to,
+            term: self.term,
+            body: Body::HeartbeatReply(HeartbeatReply { context }),
+        };
+        if self.config.lease_reads && self.durable_term < self.term {
+            self.outbox.held.push(message);
+        } else {
+            self.dispatch(message);
+        }
     }
 
     /// Sends a message of no term, for the node that it came from.

@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, HeartbeatReply, NodeId, Propose, ReadIndex,
-    ReadIndexReply, Snapshot, TransferLeader,
+    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, NodeId, Propose, ReadIndex, ReadIndexReply,
+    Snapshot, TransferLeader,
 };
 
 use super::common::{Common, MAX_PENDING_READS, Next};
@@ -91,7 +91,7 @@ impl Follower {
     ) -> Next {
         self.hear(common, from);
         common.log.commit_to(heartbeat.commit);
-        common.send(from, Body::HeartbeatReply(HeartbeatReply { context: heartbeat.context }));
+        common.answer_heartbeat(from, heartbeat.context);
         Next::Stay
     }
 

@@ -469,6 +469,8 @@ impl Cluster {
             }
             self.check(n);
         }
+        // `has_ready` is exactly "`ready` would not be empty".
+        assert!(self.node(n).clone().ready().is_empty(), "node {n} has something that it doesn't tell");
     }
 
     fn persist(&mut self, n: u64, mut ready: Ready) {

@@ -2,7 +2,7 @@
 
 use raft_core::{Config, Message, ReadMode, RoleKind};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Disk, asynchronous};
 use crate::words::*;
 
 fn leases(config: &mut Config) {
@@ -95,6 +95,29 @@ fn without_a_lease_a_lease_read_waits_for_a_round() {
     assert_eq!(cluster.network.iter().filter(|message| is_heartbeat(message)).count(), 2);
     cluster.settle();
     assert_eq!(answered(&mut cluster, 1), 1);
+}
+
+#[test]
+fn an_answer_on_which_a_lease_relies_waits_until_its_term_is_durable() {
+    let mut cluster = Cluster::with(3, |config| {
+        leases(config);
+        asynchronous(config);
+    });
+    cluster.set_disk(3, Disk::Held);
+    let beat = |n| message(n, 3, 1, heartbeat(0));
+    cluster.step(beat(1)).unwrap();
+    assert_eq!(cluster.take_if(is_heartbeat_reply), [], "term 1 is not durable yet");
+    cluster.persist_all(3);
+    assert_eq!(cluster.take_if(is_heartbeat_reply).len(), 1);
+    cluster.step(beat(1)).unwrap();
+    assert_eq!(cluster.take_if(is_heartbeat_reply).len(), 1, "from then on it leaves at once");
+
+    // Whoever answered remembers after a crash that it promised, and votes for nobody for a while.
+    cluster.crash(3);
+    cluster.restart(3);
+    cluster.step(message(2, 3, 2, request_vote(raft_core::LogPosition::ZERO))).unwrap();
+    cluster.persist_all(3);
+    assert_eq!((cluster.term(3), cluster.status(3).vote), (1, None));
 }
 
 #[test]

@@ -16,11 +16,14 @@
 )]
 
 mod cluster;
+mod log_flow;
 mod oracle;
+mod storage_failures;
 mod words;
 
 mod disruption;
 mod election;
+mod layering;
 mod leases;
 mod pipeline;
 mod proposals;

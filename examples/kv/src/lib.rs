@@ -1,0 +1,5 @@
+//! A durable, replicated key-value server on `raft-core`.
+
+pub mod command;
+pub mod disk;
+pub mod machine;

@@ -1,0 +1,58 @@
+//! `raft-kv`: a durable, replicated key-value server, and a command that runs a whole cluster of it.
+//!
+//! * [`options`]: the command line
+//! * [`serve`]: one server, put together from
+//!   * [`http`], what clients see
+//!   * [`node`], the thread around the core, and the one that writes
+//!   * [`transport`], the way to the other nodes
+//!   * the library `raft_kv`: commands, state machine, data folder
+//! * [`cluster`]: several servers, each a process of its own
+//! * [`logging`]: the structured log
+
+mod cluster;
+mod http;
+mod logging;
+mod node;
+mod options;
+mod serve;
+mod transport;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use options::{Cli, Command};
+
+/// Why the program ends before its time.
+pub(crate) enum Exit {
+    /// The request can't be met as it was made: code 2, as for a command line that can't be read.
+    Usage(String),
+    /// Something failed: code 1.
+    Failed(String),
+}
+
+impl Exit {
+    pub(crate) fn usage(message: impl fmt::Display) -> Exit {
+        Exit::Usage(message.to_string())
+    }
+
+    pub(crate) fn failed(message: impl fmt::Display) -> Exit {
+        Exit::Failed(message.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    // Ends with code 2 and an explanation if the command line can't be read.
+    let result = match Cli::parse().command {
+        Command::Cluster(options) => cluster::run(&options),
+        Command::Serve(options) => serve::run(&options),
+    };
+    let (message, code) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Exit::Usage(message)) => (message, 2),
+        Err(Exit::Failed(message)) => (message, 1),
+    };
+    eprintln!("raft-kv: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,72 @@
+//! What the node says of itself.
+
+use raft_core::{PeerState, PeerStatus, RoleKind};
+use serde::Serialize;
+
+/// The node's part of `GET /status`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) id: u64,
+    pub(crate) role: &'static str,
+    pub(crate) term: u64,
+    pub(crate) vote: Option<u64>,
+    pub(crate) leader: Option<u64>,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) commit: u64,
+    pub(crate) applied: u64,
+    /// The index of the latest snapshot, zero if there is none.
+    pub(crate) snapshot: u64,
+    pub(crate) keys: usize,
+    pub(crate) sessions: usize,
+    pub(crate) voters: Vec<u64>,
+    /// Writes and reads that wait here.
+    pub(crate) waiting_writes: usize,
+    pub(crate) waiting_reads: usize,
+    /// How far each other node is; known to the leader alone.
+    pub(crate) progress: Vec<Progress>,
+}
+
+/// A follower, as its leader knows it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Progress {
+    pub(crate) id: u64,
+    pub(crate) state: &'static str,
+    #[serde(rename = "match")]
+    pub(crate) matched: u64,
+    pub(crate) next: u64,
+    pub(crate) recently_active: bool,
+    pub(crate) paused: bool,
+    pub(crate) inflight: usize,
+    pub(crate) pending_snapshot: Option<u64>,
+}
+
+impl Progress {
+    pub(super) fn of(peer: &PeerStatus) -> Progress {
+        let (state, pending_snapshot) = match peer.state {
+            PeerState::Probe => ("probe", None),
+            PeerState::Replicate => ("replicate", None),
+            PeerState::Snapshot { pending } => ("snapshot", Some(pending.get())),
+        };
+        Progress {
+            id: peer.id.get(),
+            state,
+            matched: peer.match_index.get(),
+            next: peer.next_index.get(),
+            recently_active: peer.recently_active,
+            paused: peer.paused,
+            inflight: peer.inflight_messages,
+            pending_snapshot,
+        }
+    }
+}
+
+/// A role, as it is written in the status and in the log.
+pub(crate) fn role_name(role: RoleKind) -> &'static str {
+    match role {
+        RoleKind::Follower => "follower",
+        RoleKind::PreCandidate => "pre-candidate",
+        RoleKind::Candidate => "candidate",
+        RoleKind::Leader => "leader",
+    }
+}

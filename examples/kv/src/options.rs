@@ -1,0 +1,298 @@
+//! The command line: what can be asked for, and the checks that one argument alone can't make.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use raft_proto::NodeId;
+
+/// A durable, replicated key-value server.
+#[derive(Debug, Parser)]
+#[command(name = "raft-kv", version, about, long_about = None)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a whole cluster on this machine, and stop it on Ctrl-C.
+    Cluster(ClusterOptions),
+    /// Run one server.
+    Serve(ServeOptions),
+}
+
+/// `raft-kv cluster`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClusterOptions {
+    /// Where the nodes keep their data. It is kept on restart.
+    #[arg(long, default_value = "raft-kv-data", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// How many nodes, 3 if it isn't said. Fixed when the data folder is made.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub(crate) nodes: Option<u64>,
+    /// The first node's HTTP port; the others' follow, and the ports between the nodes are a hundred higher. Where
+    /// one is taken, any free port is used in its place. 0 takes any free ports at once. What was chosen is kept in
+    /// the data folder, and taken again at the next start if it's free.
+    #[arg(long, default_value_t = 7001, value_name = "PORT")]
+    pub(crate) base_port: u16,
+    /// How long to wait until a leader serves.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) start_timeout: u64,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
+}
+
+/// `raft-kv serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// This node's number, which must be among those of --cluster. It must never change for a data folder.
+    #[arg(long, value_parser = parse_id)]
+    pub(crate) id: NodeId,
+    /// Where clients are served.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) http_addr: SocketAddr,
+    /// Where the other nodes connect; the address that --cluster gives for this node.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) raft_addr: SocketAddr,
+    /// Every node of the cluster, this one too: ID/IP:PORT,ID/IP:PORT,…
+    #[arg(long, value_name = "ID/IP:PORT,…")]
+    pub(crate) cluster: Members,
+    /// The cluster's name. Nodes that were given different ones refuse each other, and each other's data folders.
+    #[arg(long, default_value = "raft-kv", value_name = "NAME")]
+    pub(crate) cluster_id: String,
+    /// Where this node keeps its data; made if it isn't there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Stop when the standard input ends, which it does when the process that started this one is gone.
+    #[arg(long)]
+    pub(crate) stop_on_stdin_eof: bool,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
+}
+
+/// What both commands take: `cluster` hands it to each of its servers.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tuning {
+    /// The length of a tick.
+    #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub(crate) tick_ms: u64,
+    /// Ticks without word from a leader until a node campaigns; the time-out is drawn from here to twice this.
+    #[arg(long, default_value_t = 10, value_name = "TICKS", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) election_ticks: u32,
+    /// Ticks between two heartbeats.
+    #[arg(long, default_value_t = 1, value_name = "TICKS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) heartbeat_ticks: u32,
+    /// Ask before a campaign whether it could be won, so that a node that can't win doesn't raise the term.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) pre_vote: bool,
+    /// A snapshot is taken, and the log compacted behind it, each time this many entries were applied.
+    #[arg(long, default_value_t = 100_000, value_name = "ENTRIES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) snapshot_every: u64,
+    /// The largest value, in bytes. At most 8 MiB.
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=MAX_BODY))]
+    pub(crate) max_body: u64,
+    /// How long a request waits until its answer is that there is none. A request may ask for less (or more, up to a minute).
+    #[arg(long, default_value_t = 5_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub(crate) request_timeout_ms: u64,
+    /// How much is logged. At `debug` every write can be followed through its steps.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: LogLevel,
+    /// Where the log goes: `log.jsonl` in the data folder, or the standard error.
+    #[arg(long, default_value = "file", value_name = "WHERE")]
+    pub(crate) log_to: LogTo,
+}
+
+/// The largest value that can be allowed.
+const MAX_BODY: u64 = raft_kv::command::MAX_VALUE as u64;
+
+impl Tuning {
+    /// The same options, as arguments for another process.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        [
+            ("--tick-ms", self.tick_ms.to_string()),
+            ("--election-ticks", self.election_ticks.to_string()),
+            ("--heartbeat-ticks", self.heartbeat_ticks.to_string()),
+            ("--pre-vote", self.pre_vote.to_string()),
+            ("--snapshot-every", self.snapshot_every.to_string()),
+            ("--max-body", self.max_body.to_string()),
+            ("--request-timeout-ms", self.request_timeout_ms.to_string()),
+            ("--log-level", self.log_level.name().to_string()),
+            ("--log-to", self.log_to.name().to_string()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_string(), value])
+        .collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+
+    pub(crate) fn to_slog(self) -> slog::Level {
+        match self {
+            LogLevel::Error => slog::Level::Error,
+            LogLevel::Warn => slog::Level::Warning,
+            LogLevel::Info => slog::Level::Info,
+            LogLevel::Debug => slog::Level::Debug,
+            LogLevel::Trace => slog::Level::Trace,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogTo {
+    File,
+    Stderr,
+}
+
+impl LogTo {
+    fn name(self) -> &'static str {
+        match self {
+            LogTo::File => "file",
+            LogTo::Stderr => "stderr",
+        }
+    }
+}
+
+/// The nodes of a cluster and where they listen for each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Members(BTreeMap<NodeId, SocketAddr>);
+
+impl Members {
+    pub(crate) fn addr(&self, id: NodeId) -> Option<SocketAddr> {
+        self.0.get(&id).copied()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.0.keys().copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
+        self.0.iter().map(|(id, addr)| (*id, *addr))
+    }
+}
+
+impl FromStr for Members {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Members, String> {
+        let mut members = BTreeMap::new();
+        for part in text.split(',') {
+            let Some((id, addr)) = part.split_once('/') else {
+                return Err(format!("`{part}` is not of the form ID/IP:PORT"));
+            };
+            let id = parse_id(id)?;
+            let addr: SocketAddr = addr
+                .parse()
+                .map_err(|_| format!("`{addr}` (node {id}) is not an address of the form IP:PORT"))?;
+            if members.values().any(|other| *other == addr) {
+                return Err(format!("two nodes have the address {addr}"));
+            }
+            if members.insert(id, addr).is_some() {
+                return Err(format!("node {id} occurs twice"));
+            }
+        }
+        Ok(Members(members))
+    }
+}
+
+fn parse_id(text: &str) -> Result<NodeId, String> {
+    let number: u64 = text.parse().map_err(|_| format!("`{text}` is not a node's number"))?;
+    NodeId::new(number).ok_or_else(|| "a node's number is at least 1".to_string())
+}
+
+impl ServeOptions {
+    /// What no single argument shows.
+    ///
+    /// # Errors
+    /// What is wrong, for the person who typed it.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Some(addr) = self.cluster.addr(self.id) else {
+            let ids: Vec<String> = self.cluster.ids().map(|id| id.to_string()).collect();
+            return Err(format!("--id {} is not among the nodes of --cluster: {}", self.id, ids.join(", ")));
+        };
+        if addr != self.raft_addr {
+            return Err(format!(
+                "--raft-addr {} is not the address that --cluster gives for node {}: {addr}",
+                self.raft_addr, self.id
+            ));
+        }
+        if self.http_addr == self.raft_addr {
+            return Err(format!("--http-addr and --raft-addr are both {addr}"));
+        }
+        if self.tuning.election_ticks <= self.tuning.heartbeat_ticks {
+            return Err("--election-ticks must be more than --heartbeat-ticks".to_string());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read() {
+        let members: Members = "1/127.0.0.1:7000,2/127.0.0.1:8000".parse().unwrap();
+        assert_eq!(members.ids().map(NodeId::get).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(members.addr(NodeId::new(2).unwrap()), Some("127.0.0.1:8000".parse().unwrap()));
+    }
+
+    #[test]
+    fn members_are_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", "`` is not of the form ID/IP:PORT"),
+            ("1", "`1` is not of the form ID/IP:PORT"),
+            ("x/127.0.0.1:1", "`x` is not a node's number"),
+            ("0/127.0.0.1:1", "a node's number is at least 1"),
+            ("1/localhost", "`localhost` (node 1) is not an address of the form IP:PORT"),
+            ("1/127.0.0.1:1,1/127.0.0.1:2", "node 1 occurs twice"),
+            ("1/127.0.0.1:1,2/127.0.0.1:1", "two nodes have the address 127.0.0.1:1"),
+            ("1/127.0.0.1:1,", "`` is not of the form ID/IP:PORT"),
+        ] {
+            assert_eq!(Members::from_str(text), Err(reason.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn tuning_survives_the_way_to_another_process() {
+        let Cli { command: Command::Cluster(options) } = Cli::parse_from([
+            "raft-kv",
+            "cluster",
+            "--pre-vote",
+            "false",
+            "--tick-ms",
+            "7",
+            "--log-level",
+            "debug",
+        ]) else {
+            panic!("another command");
+        };
+        let mut args = ["raft-kv", "cluster"].map(String::from).to_vec();
+        args.extend(options.tuning.to_args());
+        let Cli { command: Command::Cluster(again) } = Cli::parse_from(args) else {
+            panic!("another command")
+        };
+        assert_eq!(format!("{:?}", again.tuning), format!("{:?}", options.tuning));
+    }
+}

@@ -1,0 +1,178 @@
+//! Messages between the nodes, over TCP.
+//!
+//! Each node dials every other; a connection carries messages one way, from the dialler. So two nodes have two
+//! connections, each with one task that writes and one that reads, and a peer that is slow, hung or gone
+//! holds up nothing but its own queue, which is bounded: what doesn't fit is dropped, and the core is told that the peer can't be
+//! reached. Raft repeats what matters.
+//!
+//! * [`frame`]: how bytes are cut into messages, and the limit on their size
+//! * [`hello`]: the first frame each way, checked on both sides
+//! * [`outgoing`]: dialling, redialling, writing
+//! * [`incoming`]: listening, reading
+//! * [`snapshots`]: snapshots, on connections of their own
+
+mod frame;
+pub(crate) mod hello;
+mod incoming;
+mod outgoing;
+mod snapshots;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use raft_proto::{Body, Message, NodeId};
+use slog::{Logger, o};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+
+use crate::node::Inbox;
+use hello::Identity;
+use raft_kv::disk::SnapshotStore;
+
+/// How many messages may wait for one peer. Their bytes are bounded by the core's limit on what is in flight.
+const QUEUE: usize = 4096;
+
+/// Another node, as this one knows it.
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) addr: SocketAddr,
+    queue: mpsc::Sender<Message>,
+    connected: AtomicBool,
+    /// Dial now: the peer has just dialled this node.
+    wake: Notify,
+    http_addr: Mutex<Option<String>>,
+    /// A snapshot is on its way there.
+    streaming: AtomicBool,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    dropped: AtomicU64,
+    snapshots_sent: AtomicU64,
+    snapshots_failed: AtomicU64,
+}
+
+/// A peer as `GET /status` shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct PeerLink {
+    pub(crate) id: u64,
+    pub(crate) raft_addr: SocketAddr,
+    pub(crate) http_addr: Option<String>,
+    pub(crate) connected: bool,
+    pub(crate) messages_dropped: u64,
+    pub(crate) snapshots_sent: u64,
+    pub(crate) snapshots_failed: u64,
+}
+
+impl Peer {
+    /// Where it serves clients, once it has said so.
+    pub(crate) fn http_addr(&self) -> Option<String> {
+        self.http_addr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn learn(&self, identity: &Identity) {
+        *self.http_addr.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity.http_addr.clone());
+    }
+}
+
+/// The way to all other nodes.
+pub(crate) struct Transport {
+    own: Identity,
+    peers: BTreeMap<NodeId, Arc<Peer>>,
+    inbox: Inbox,
+    store: SnapshotStore,
+    runtime: Handle,
+    log: Logger,
+}
+
+impl Transport {
+    /// Starts to listen and to dial, on this runtime. It ends with the runtime.
+    pub(crate) fn start(
+        own: Identity,
+        members: impl Iterator<Item = (NodeId, SocketAddr)>,
+        listener: TcpListener,
+        inbox: Inbox,
+        store: SnapshotStore,
+        log: &Logger,
+    ) -> Arc<Transport> {
+        let mut peers = BTreeMap::new();
+        let mut queues = Vec::new();
+        for (id, addr) in members.filter(|(id, _)| *id != own.id) {
+            let (queue, messages) = mpsc::channel(QUEUE);
+            let peer = Arc::new(Peer {
+                id,
+                addr,
+                queue,
+                connected: AtomicBool::new(false),
+                wake: Notify::new(),
+                http_addr: Mutex::new(None),
+                streaming: AtomicBool::new(false),
+                counters: Counters::default(),
+            });
+            peers.insert(id, peer.clone());
+            queues.push((peer, messages));
+        }
+        let log = log.new(o!("module" => "transport"));
+        let transport = Arc::new(Transport { own, peers, inbox, store, runtime: Handle::current(), log });
+        for (peer, messages) in queues {
+            let log = transport.log.new(o!("peer" => peer.id.get()));
+            let (own, inbox) = (transport.own.clone(), transport.inbox.clone());
+            tokio::spawn(outgoing::run(own, peer, messages, inbox, log));
+        }
+        tokio::spawn(incoming::run(transport.clone(), listener));
+        transport
+    }
+
+    /// Sends, or drops, each message; never waits. Returns the peers for which one was dropped.
+    pub(crate) fn send(&self, messages: impl IntoIterator<Item = Message>) -> Vec<NodeId> {
+        let mut lost = Vec::new();
+        for message in messages {
+            let Some(peer) = self.peers.get(&message.to) else { continue };
+            if let Body::InstallSnapshot(_) = message.body {
+                self.send_snapshot(peer, message);
+            } else if !peer.connected.load(Ordering::Acquire) || peer.queue.try_send(message).is_err() {
+                peer.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                if !lost.contains(&peer.id) {
+                    lost.push(peer.id);
+                }
+            }
+        }
+        lost
+    }
+
+    /// The other nodes.
+    pub(crate) fn links(&self) -> Vec<PeerLink> {
+        let link = |peer: &Arc<Peer>| PeerLink {
+            id: peer.id.get(),
+            raft_addr: peer.addr,
+            http_addr: peer.http_addr(),
+            connected: peer.connected.load(Ordering::Acquire),
+            messages_dropped: peer.counters.dropped.load(Ordering::Relaxed),
+            snapshots_sent: peer.counters.snapshots_sent.load(Ordering::Relaxed),
+            snapshots_failed: peer.counters.snapshots_failed.load(Ordering::Relaxed),
+        };
+        self.peers.values().map(link).collect()
+    }
+
+    /// Where a node serves clients: this one's own address, or what that node said when it last connected.
+    pub(crate) fn http_addr(&self, id: NodeId) -> Option<String> {
+        if id == self.own.id {
+            return Some(self.own.http_addr.clone());
+        }
+        self.peers.get(&id)?.http_addr()
+    }
+
+    fn send_snapshot(&self, peer: &Arc<Peer>, message: Message) {
+        // One at a time: the result of the one that is under way tells the core what to do next.
+        if peer.streaming.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let log = self.log.new(o!("peer" => peer.id.get()));
+        let (own, inbox, store) = (self.own.clone(), self.inbox.clone(), self.store.clone());
+        self.runtime.spawn(snapshots::send(own, peer.clone(), message, store, inbox, log));
+    }
+}

@@ -1,0 +1,122 @@
+//! Listening, reading.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use raft_proto::{Body, NodeId, wire};
+use slog::{debug, info, o, warn};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::frame::{MAX_FRAME, put_frame, read_frame};
+use super::hello::{Hello, MAX_HELLO, Purpose, Refusal, encode_welcome};
+use super::{Transport, snapshots};
+
+/// How many connections may be open at once. Each peer has one, and one more for a snapshot.
+const CONNECTIONS: usize = 64;
+/// How long a connection may take to introduce itself.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// Accepts connections for as long as the runtime lives.
+pub(super) async fn run(transport: Arc<Transport>, listener: TcpListener) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let snapshots = Arc::new(Semaphore::new(1));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, addr)) => {
+                let (transport, snapshots) = (transport.clone(), snapshots.clone());
+                tokio::spawn(async move {
+                    serve(&transport, stream, addr, &snapshots).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Too many open files, most likely: others may close.
+                warn!(transport.log, "can't accept a connection"; "reason" => %error);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(transport: &Arc<Transport>, mut stream: TcpStream, addr: SocketAddr, snapshots: &Semaphore) {
+    let hello = match timeout(HELLO, greet(transport, &mut stream)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(error)) => {
+            warn!(transport.log, "refused a connection"; "addr" => %addr, "reason" => %error);
+            return;
+        }
+        Err(_) => {
+            warn!(transport.log, "refused a connection"; "addr" => %addr, "reason" => "it said nothing");
+            return;
+        }
+    };
+    let log = transport.log.new(o!("peer" => hello.from.id.get()));
+    let ended = match hello.purpose {
+        Purpose::Messages => {
+            debug!(log, "a peer connected"; "addr" => %addr);
+            read_messages(transport, stream, hello.from.id).await
+        }
+        Purpose::Snapshot => snapshots::receive(transport, stream, hello.from.id, snapshots, &log).await,
+    };
+    match ended {
+        Ok(()) => debug!(log, "a peer's connection ended"),
+        Err(error) => info!(log, "a peer's connection broke"; "reason" => %error),
+    }
+}
+
+/// Reads the hello, answers it, and takes note of who it is.
+async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hello> {
+    stream.set_nodelay(true)?;
+    let frame = read_frame(stream, MAX_HELLO).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let checked = Hello::decode(frame).and_then(|hello| {
+        hello.check(&transport.own, |id| transport.peers.contains_key(&id))?;
+        Ok(hello)
+    });
+    // What speaks another protocol isn't answered in ours.
+    if checked != Err(Refusal::NotThisProtocol) {
+        let welcome = checked.as_ref().map(|_| transport.own.clone()).map_err(Refusal::clone);
+        let mut buffer = BytesMut::new();
+        put_frame(&mut buffer, |buffer| encode_welcome(&welcome, buffer))
+            .map_err(|_| io::ErrorKind::InvalidData)?;
+        stream.write_all(&buffer).await?;
+    }
+    let hello = checked?;
+    if let Some(peer) = transport.peers.get(&hello.from.id) {
+        peer.learn(&hello.from);
+        peer.wake.notify_one();
+    }
+    Ok(hello)
+}
+
+async fn read_messages(transport: &Transport, stream: TcpStream, from: NodeId) -> io::Result<()> {
+    let mut stream = BufReader::with_capacity(64 << 10, stream);
+    while let Some(frame) = read_frame(&mut stream, MAX_FRAME).await? {
+        let message = wire::decode_message(frame).map_err(invalid)?;
+        match message.body {
+            Body::InstallSnapshot(_) => return Err(invalid("a snapshot among the messages")),
+            // On the wire its sender is the node that is to lead.
+            Body::TransferLeader(_) => {}
+            _ if message.from != from => {
+                return Err(invalid(format!("a message of node {}", message.from)));
+            }
+            _ => {}
+        }
+        // A full inbox holds the peer up, and nothing else.
+        if transport.inbox.message(message).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What makes no sense ends the connection.
+pub(super) fn invalid(reason: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.to_string())
+}
