@@ -153,7 +153,7 @@ pub enum ReadError {
     LeasesAreOff,
     /// The leader changed before the read was confirmed. It may be tried again.
     LeaderChanged,
-    /// No answer came within an election time-out: the request or its answer was lost. It may be tried again.
+    /// No answer came within two election time-outs: the request or its answer was lost. It may be tried again.
     TimedOut,
     /// Too many reads wait already (65,536).
     TooManyPending,
@@ -304,7 +304,7 @@ impl fmt::Display for ReadError {
             ReadError::Campaigning => "this node is campaigning, no leader is known",
             ReadError::LeasesAreOff => "lease reads are switched off",
             ReadError::LeaderChanged => "the leader changed before the read was confirmed",
-            ReadError::TimedOut => "no answer came within an election time-out",
+            ReadError::TimedOut => "no answer came within two election time-outs",
             ReadError::TooManyPending => "too many reads are pending",
         })
     }

@@ -367,12 +367,14 @@ impl<S: Storage> Raft<S> {
     /// A membership change was applied.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
         let common = &mut self.common;
-        common.membership = common.membership.apply(change)?;
+        let next = common.membership.apply(change)?;
+        let renewed = common.membership.renewed_by(change);
+        common.membership = next;
         let state = common.membership.to_conf_state();
         info!(common.trace, "membership", "voters" => Ids(&state.voters), "outgoing" => Ids(&state.voters_outgoing),
             "learners" => Ids(&state.learners), "learners_next" => Ids(&state.learners_next));
         if let Role::Leader(leader) = &mut self.role {
-            let next = leader.on_membership(common);
+            let next = leader.on_membership(common, &renewed);
             self.become_next(next);
         }
         Ok(state)

@@ -109,6 +109,29 @@ impl Configuration {
         Ok(next)
     }
 
+    /// The nodes that this change takes out and brings in again, in ascending order: whatever was known of such a node's
+    /// log is no longer true of the one that takes its place. A voter of the outgoing half is never out.
+    pub fn renewed_by(&self, change: &ConfChangeV2) -> Vec<NodeId> {
+        let mut out = Vec::new();
+        let mut renewed = Vec::new();
+        let enters = matches!(passage(change), Passage::EnterJoint { .. });
+        for ConfChangeSingle { kind, node } in &change.changes {
+            let Some(id) = *node else { continue };
+            let stays = self.voters.outgoing.contains(id) || (enters && self.voters.incoming.contains(id));
+            match kind {
+                ConfChangeKind::Remove if self.contains(id) && !stays => insert(&mut out, id),
+                ConfChangeKind::AddVoter | ConfChangeKind::AddLearner if out.contains(&id) => {
+                    insert(&mut renewed, id)
+                }
+                ConfChangeKind::Remove
+                | ConfChangeKind::AddVoter
+                | ConfChangeKind::AddLearner
+                | ConfChangeKind::Update => {}
+            }
+        }
+        renewed
+    }
+
     /// Is it joint, and to be left by itself?
     pub fn leaves_by_itself(&self) -> bool {
         self.auto_leave

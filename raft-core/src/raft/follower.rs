@@ -197,7 +197,7 @@ impl Follower {
 
     /// One tick. Returns whether it is time to campaign.
     pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
-        let limit = u64::from(common.clock.election_ticks());
+        let limit = u64::from(common.clock.election_ticks()).saturating_mul(2);
         while let Some(read) = self.reads.front() {
             if common.clock.now().saturating_sub(read.since) < limit {
                 break;

@@ -7,7 +7,7 @@
 
 use alloc::sync::Arc;
 
-use raft_proto::{ConfChangeV2, Entries, Entry, Index, Payload};
+use raft_proto::{ConfChangeV2, Entries, Entry, Index, NodeId, Payload};
 
 use super::Leader;
 use super::replication::{self, Batch, Empty};
@@ -48,9 +48,9 @@ pub(super) fn admit<S: Storage>(
 }
 
 impl Leader {
-    /// The membership has changed.
-    pub(crate) fn on_membership<S: Storage>(&mut self, common: &mut Common<S>) -> Next {
-        self.rebuild_progress(common);
+    /// The membership has changed; `renewed` are nodes that were taken out and brought in again.
+    pub(crate) fn on_membership<S: Storage>(&mut self, common: &mut Common<S>, renewed: &[NodeId]) -> Next {
+        self.rebuild_progress(common, renewed);
         if !common.membership.is_voter(common.id()) {
             if common.config.step_down_on_removal {
                 info!(common.trace, "removed", "term" => common.term);
@@ -77,12 +77,13 @@ impl Leader {
     }
 
     /// Those who stay keep what is known of them; of those who come, nothing is known but that somebody vouched for them.
-    fn rebuild_progress<S: Storage>(&mut self, common: &Common<S>) {
+    fn rebuild_progress<S: Storage>(&mut self, common: &Common<S>, renewed: &[NodeId]) {
         let mut before = core::mem::take(&mut self.progress);
         let window = super::window(&common.config);
         let next = common.log.last().index.max(Index::new(1));
         self.progress = ProgressTable::new(&common.membership.members(), |id| {
-            before.take(id).unwrap_or_else(|| {
+            let known = before.take(id).filter(|_| !renewed.contains(&id));
+            known.unwrap_or_else(|| {
                 let mut progress = Progress::new(next, window);
                 progress.recently_active = true;
                 progress
