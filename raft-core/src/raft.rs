@@ -304,18 +304,10 @@ impl<S: Storage> Raft<S> {
         if view.role == RoleKind::Leader {
             return Err(CampaignError::AlreadyLeader);
         }
-        if self.common.config.lease_reads && view.in_lease {
+        if self.common.is_bound() {
             return Err(CampaignError::BoundByLease);
         }
         self.campaign_by_timeout()
-    }
-
-    /// The same, though a lease may rely on this node's vote.
-    pub(crate) fn campaign_against_lease(&mut self) -> Result<(), CampaignError> {
-        match &self.role {
-            Role::Leader(_) => Err(CampaignError::AlreadyLeader),
-            Role::Follower(_) | Role::Candidate(_) => self.campaign_by_timeout(),
-        }
     }
 
     /// Proposes entries; `from` is the node whose caller wants them.

@@ -168,15 +168,6 @@ impl<S: Storage> RawNode<S> {
         self.raft.campaign()
     }
 
-    /// The same, though a leader's lease may rely on this node's vote: until that lease ends, reads that are served from it
-    /// may miss what a new leader commits. For an operator who knows that the leader is gone.
-    ///
-    /// # Errors
-    /// As [`campaign`](RawNode::campaign), but for [`CampaignError::BoundByLease`].
-    pub fn campaign_against_lease(&mut self) -> Result<(), CampaignError> {
-        self.raft.campaign_against_lease()
-    }
-
     /// A message to this peer couldn't be delivered. A leader then stops to send ahead until it hears from the peer.
     /// Without any effect for an unknown peer, or at a node that doesn't lead.
     pub fn report_unreachable(&mut self, peer: NodeId) {

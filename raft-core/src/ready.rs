@@ -51,6 +51,7 @@ pub struct Ready {
     /// Committed entries, in order, each exactly once.
     pub committed_entries: Vec<Entry>,
 
+    vote_requests_after: Vec<usize>,
     /// The node has something to tell itself when this is durable.
     has_own_answers: bool,
 }
@@ -81,6 +82,12 @@ impl Ready {
             || self.has_own_answers
     }
 
+    /// How many of `messages` there were when each of the requests for votes among `persisted_messages` was made. For
+    /// traces that show them in the order in which they were made.
+    pub fn vote_requests_after(&self) -> &[usize] {
+        &self.vote_requests_after
+    }
+
     /// Empties it, and keeps its buffers.
     fn clear(&mut self) {
         self.soft_state = None;
@@ -95,6 +102,7 @@ impl Ready {
         self.must_sync = false;
         self.persisted_messages.clear();
         self.committed_entries.clear();
+        self.vote_requests_after.clear();
         self.has_own_answers = false;
     }
 }
@@ -154,6 +162,7 @@ impl HandedOut {
         core::mem::swap(&mut ready.read_states, &mut outbox.read_states);
         core::mem::swap(&mut ready.dropped_reads, &mut outbox.dropped_reads);
         core::mem::swap(&mut ready.transfers, &mut outbox.transfers);
+        core::mem::swap(&mut ready.vote_requests_after, &mut outbox.vote_requests_after);
         let mut own = Vec::new();
         for message in outbox.held.drain(..) {
             if message.to == common.config.id {

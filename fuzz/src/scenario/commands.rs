@@ -34,7 +34,7 @@ impl Environment {
             "add-nodes" => self.add_nodes(directive),
             "campaign" => {
                 // Whether it declines isn't shown.
-                let _ = self.node(first()?)?.raw.campaign_against_lease();
+                let _ = self.node(first()?)?.raw.campaign();
                 Ok(())
             }
             "compact" => self.compact(directive, first()?),

@@ -30,6 +30,8 @@ pub(super) struct Environment {
     pub(super) messages: Vec<Wire>,
     pub(super) quiet: bool,
     pub(super) out: String,
+    /// How often the core, or the storage, refused what a script wanted.
+    pub(super) refusals: u64,
 }
 
 /// The error text that a directive ends with.
@@ -44,11 +46,27 @@ impl Environment {
         self.out.clear();
         let result = self.dispatch(directive);
         match result {
-            Err(error) if self.quiet => return error,
-            Err(error) => self.out.push_str(&error),
+            Err(error) => {
+                self.refusals += 1;
+                if self.quiet {
+                    return error;
+                }
+                self.out.push_str(&error);
+            }
             Ok(()) => {}
         }
         if self.quiet || self.out.is_empty() { "ok".to_owned() } else { std::mem::take(&mut self.out) }
+    }
+
+    /// Did a node refuse anything, and do all keep what must hold?
+    pub(super) fn refusal(&mut self) -> Result<(), String> {
+        let mut refused = self.refusals;
+        for node in &self.nodes {
+            node.raw.check_invariants().map_err(|violation| format!("node {}: {violation}", node.id))?;
+            let counters = node.raw.status().counters;
+            refused += counters.dropped_messages + counters.refused_messages + counters.storage_failures;
+        }
+        if refused == 0 { Err("nothing was refused".to_owned()) } else { Ok(()) }
     }
 
     pub(super) fn node(&mut self, id: u64) -> Result<&mut ScriptNode, CommandError> {
@@ -95,7 +113,8 @@ impl Environment {
                 node.store.set_hard_state(hard_state);
             }
             node.write(ready.snapshot.as_ref(), &ready.entries)?;
-            node.apply(&ready.committed_entries);
+            let refused = node.apply(&ready.committed_entries);
+            self.refusals += refused;
         }
         self.messages.extend(outgoing);
         if synchronous {
@@ -140,7 +159,7 @@ impl Environment {
             self.out.push_str("no apply work to perform");
             return Ok(());
         };
-        node.apply(&work.entries);
+        let refused = node.apply(&work.entries);
         let response = Wire::Applied { to: work.from, entries: work.entries.clone() };
         let text = format!(
             "Processing:\n{}\nResponses:\n{}\n",
@@ -149,6 +168,7 @@ impl Environment {
         );
         self.out.push_str(&text);
         self.messages.push(response);
+        self.refusals += refused;
         Ok(())
     }
 
@@ -219,12 +239,15 @@ impl ScriptNode {
         }
     }
 
-    fn apply(&mut self, entries: &[Entry]) {
+    /// Applies committed entries. Returns how many membership changes the core refused: they have no effect.
+    fn apply(&mut self, entries: &[Entry]) -> u64 {
+        let mut refused = 0;
         for entry in entries {
-            let change = entry.payload.as_conf_change();
-            let conf_state = change.and_then(|change| self.raw.apply_conf_change(&change).ok());
-            self.store.apply(entry, conf_state);
+            let result = entry.payload.as_conf_change().map(|change| self.raw.apply_conf_change(&change));
+            refused += u64::from(matches!(result, Some(Err(_))));
+            self.store.apply(entry, result.and_then(Result::ok));
         }
+        refused
     }
 
     /// Has the log entries that aren't known to be durable?
@@ -253,6 +276,9 @@ impl Batch {
             .map(|(after, message)| (after, Wire::Own { message: message.clone(), write: number }))
             .collect();
         let mut immediate: Vec<Wire> = ready.messages.drain(..).map(Wire::Peer).collect();
+        // Each request moves those behind it by one.
+        let mut votes =
+            ready.vote_requests_after().to_vec().into_iter().enumerate().map(|(before, at)| before + at);
         let mut held = Vec::new();
         let mut with_own = Vec::new();
         for (at, message) in ready.persisted_messages.drain(..).enumerate() {
@@ -261,9 +287,8 @@ impl Batch {
             }
             // Requests for votes leave at once in etcd; ours wait.
             if let Body::RequestVote(_) = message.body {
-                let later = |wire: &Wire| matches!(wire, Wire::Peer(other) if other.term > message.term);
-                let at = immediate.iter().position(later).unwrap_or(immediate.len());
-                immediate.insert(at, Wire::Peer(message));
+                let at = votes.next().unwrap_or(usize::MAX);
+                immediate.insert(at.min(immediate.len()), Wire::Peer(message));
             } else {
                 held.push(Wire::Peer(message.clone()));
                 with_own.push(Wire::Peer(message));

@@ -79,7 +79,7 @@ impl<S: Storage> Common<S> {
         HardState { term: self.term, vote: self.vote, commit: self.log.committed() }
     }
 
-    /// A leader was heard: for an election time-out its lease counts on this node's vote going to nobody.
+    /// A leader asks for it with its heartbeat: for an election time-out its lease counts on this node's vote going to nobody.
     pub(crate) fn promise(&mut self) {
         if self.config.lease_reads {
             self.bound_until = self.clock.now().saturating_add(u64::from(self.config.election_ticks));
@@ -110,7 +110,7 @@ impl<S: Storage> Common<S> {
             term: self.term,
             body: Body::HeartbeatReply(HeartbeatReply { context }),
         };
-        if self.config.lease_reads && self.durable_term < self.term {
+        if self.is_bound() && self.durable_term < self.term {
             self.outbox.held.push(message);
         } else {
             self.dispatch(message);

@@ -54,7 +54,9 @@ pub(crate) fn on_request<S: Storage>(
         debug!(common.trace, "vote refused", "to" => from, "term" => term, "their_last" => request.last,
             "our_last" => common.log.last(), "may_vote" => may_vote);
         // A node that was never in any term has none to refuse in, and nothing to teach.
-        if !common.term.is_zero() {
+        if common.term.is_zero() {
+            common.count_dropped();
+        } else {
             common.send(from, reply(ballot, VoteReply::Refused));
         }
         return Next::Stay;

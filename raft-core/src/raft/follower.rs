@@ -40,7 +40,6 @@ impl Follower {
     /// A word from the leader: wait for it again.
     fn hear<S: Storage>(&mut self, common: &mut Common<S>, leader: NodeId) {
         common.clock.restart_election();
-        common.promise();
         if self.leader != Some(leader) {
             // A term has one leader (§5.2): this is the first that is heard of it, or the end of an interval in
             // which it was forgotten.
@@ -91,6 +90,9 @@ impl Follower {
     ) -> Next {
         self.hear(common, from);
         common.log.commit_to(heartbeat.commit);
+        if !heartbeat.context.is_empty() {
+            common.promise();
+        }
         common.answer_heartbeat(from, heartbeat.context);
         Next::Stay
     }

@@ -36,13 +36,6 @@ pub enum Violation {
         /// The peer.
         peer: NodeId,
     },
-    /// A leader commits no entry of its term beyond what a quorum has.
-    CommitBeyondQuorum {
-        /// The commit index.
-        commit: Index,
-        /// What a quorum has.
-        quorum: Index,
-    },
     /// A leader voted for itself, and is a voter or was one.
     LeaderWithoutOwnVote,
     /// Exactly the members have a progress.
@@ -60,9 +53,6 @@ impl fmt::Display for Violation {
                 write!(f, "match of node {peer} is beyond the leader's log")
             }
             Violation::WindowExceeded { peer } => write!(f, "more is on its way to node {peer} than allowed"),
-            Violation::CommitBeyondQuorum { commit, quorum } => {
-                write!(f, "commit {commit} is beyond {quorum}, which a quorum has")
-            }
             Violation::LeaderWithoutOwnVote => f.write_str("the leader didn't vote for itself"),
             Violation::ProgressIsNotOfMembers => f.write_str("the progress table isn't that of the members"),
         }
@@ -97,14 +87,6 @@ pub(crate) fn check<S: Storage>(raft: &Raft<S>) -> Result<(), Violation> {
             if inflights.count() > limit {
                 return Err(Violation::WindowExceeded { peer });
             }
-        }
-    }
-    if leader.has_committed_in_term(common) {
-        // The slowest obvious way: every index up to the commit index is on more than half of each half.
-        let has = |id| leader.progress.match_index(id) >= commit;
-        if !common.membership.voters().is_quorum(has) {
-            let quorum = common.membership.voters().committed_index(|id| leader.progress.match_index(id));
-            return Err(Violation::CommitBeyondQuorum { commit, quorum: quorum.unwrap_or(Index::ZERO) });
         }
     }
     Ok(())

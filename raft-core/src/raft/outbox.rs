@@ -13,6 +13,8 @@ pub(crate) struct Outbox {
     pub(crate) messages: Vec<Message>,
     /// May leave when everything that is unstable by the next `Ready` is durable. Some are addressed to the node itself.
     pub(crate) held: Vec<Message>,
+    /// How many of `messages` there were when each of the held requests for votes was made.
+    pub(crate) vote_requests_after: Vec<usize>,
     pub(crate) read_states: Vec<ReadState>,
     pub(crate) dropped_reads: Vec<DroppedRead>,
     pub(crate) transfers: Vec<TransferOutcome>,
@@ -21,6 +23,9 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Puts a message on the list that its kind belongs to.
     pub(crate) fn push(&mut self, message: Message) {
+        if matches!(message.body, Body::RequestVote(_)) {
+            self.vote_requests_after.push(self.messages.len());
+        }
         if waits_for_durability(&message.body) {
             self.held.push(message);
         } else {

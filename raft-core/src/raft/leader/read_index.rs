@@ -10,6 +10,8 @@
 //!   any follower that answers     └ hears it: promises not to vote for …………………………………election ticks, from later
 //! ```
 //!
+//! A lease is kept only while it is asked for: the heartbeats carry a round, and with it ask for the promise, until an
+//! election time-out after the last read by lease. So who doesn't use leases pays nothing, and no election waits for them.
 //! The lease counts from when the round was *sent*, and ends early by a tick, since ticks are counted at both ends, and
 //! by [`Config::lease_drift_ticks`](crate::Config::lease_drift_ticks).
 
@@ -56,6 +58,8 @@ pub(super) struct Reads {
     sent: VecDeque<(u64, u64)>,
     /// When the last round was sent that a quorum answered.
     quorum_heard: Option<u64>,
+    /// The tick until which the lease is kept.
+    lease_wanted_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +87,10 @@ impl Leader {
     pub(crate) fn read<S: Storage>(&mut self, common: &mut Common<S>, read: Read) -> Result<(), ReadError> {
         if self.reads.len() >= MAX_PENDING_READS {
             return Err(ReadError::TooManyPending);
+        }
+        if read.mode == ReadMode::Lease {
+            self.reads.lease_wanted_until =
+                common.clock.now().saturating_add(u64::from(common.clock.election_ticks()));
         }
         if self.has_committed_in_term(common) {
             self.confirm(common, read);
@@ -135,13 +143,14 @@ impl Leader {
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
     pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Bytes {
-        if !common.config.lease_reads && self.reads.pending.is_empty() {
+        let now = common.clock.now();
+        let reads = &mut self.reads;
+        let leased = common.config.lease_reads && now < reads.lease_wanted_until;
+        if !leased && reads.pending.is_empty() {
             return Bytes::new();
         }
-        let reads = &mut self.reads;
         reads.round = reads.round.saturating_add(1);
-        if common.config.lease_reads {
-            let now = common.clock.now();
+        if leased {
             if reads.sent.back().is_some_and(|(_, tick)| *tick == now) {
                 reads.sent.pop_back();
             }
