@@ -70,10 +70,10 @@ fn path(lines: &[&str]) -> Option<Result<(), Failure>> {
 #[test]
 fn the_path_of_a_write_is_recognised() {
     assert_eq!(path(WRITE), Some(Ok(())));
-    for missing in 0..WRITE.len() {
+    for (missing, line) in WRITE.iter().enumerate() {
         let mut lines = WRITE.to_vec();
         lines.remove(missing);
-        assert_eq!(path(&lines), None, "without {}", WRITE[missing]);
+        assert_eq!(path(&lines), None, "without {line}");
     }
 }
 
