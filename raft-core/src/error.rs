@@ -37,15 +37,15 @@ pub enum StartError {
         /// That of the last entry.
         last: Term,
     },
-    /// `applied` lies outside of what is known to be committed, or before the log begins, so that the entries
+    /// `applied` lies beyond the stored log, so entries that were durable are gone; or before it begins, so the entries
     /// between can't be given.
     AppliedOutsideLog {
         /// [`Config::applied`](crate::Config::applied).
         applied: Index,
         /// The index before the first of the log.
         before: Index,
-        /// The stored commit index.
-        commit: Index,
+        /// The last of the log.
+        last: Index,
     },
 }
 
@@ -209,11 +209,8 @@ impl fmt::Display for StartError {
             StartError::TermBelowLog { term, last } => {
                 write!(f, "the stored term {term} is below that of the last stored entry, {last}")
             }
-            StartError::AppliedOutsideLog { applied, before, commit } => {
-                write!(
-                    f,
-                    "the applied index {applied} lies outside of what is stored and committed, [{before}, {commit}]"
-                )
+            StartError::AppliedOutsideLog { applied, before, last } => {
+                write!(f, "the applied index {applied} lies outside of the stored log, [{before}, {last}]")
             }
         }
     }

@@ -108,6 +108,8 @@ pub use storage::{Inconsistency, InitialState, MemoryStorage, Storage, StorageEr
 
 pub use raft_proto as proto;
 pub use raft_proto::{
-    Body, ConfState, Entries, Entry, EntryKind, HardState, Index, LogPosition, Message, NodeId, Payload,
-    Snapshot, SnapshotMetadata, Term,
+    AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeSingle,
+    ConfChangeTransition, ConfChangeV2, ConfState, Entries, Entry, EntryKind, HardState, Heartbeat,
+    HeartbeatReply, Index, InstallSnapshot, LogPosition, Message, NodeId, Payload, Propose, ReadIndex,
+    ReadIndexReply, RequestVote, Snapshot, SnapshotMetadata, Term, TransferLeader, VoteReply,
 };

@@ -89,8 +89,7 @@ impl<S: Storage> RaftLog<S> {
         if last < before {
             return Err(StorageError::Inconsistent(Inconsistency::LastBeforeFirst).into());
         }
-        let commit = hard_state.commit.max(before);
-        if commit > last {
+        if hard_state.commit > last {
             return Err(StartError::CommitOutsideLog { commit: hard_state.commit, before, last });
         }
         let last_term = storage.term(last)?;
@@ -102,15 +101,16 @@ impl<S: Storage> RaftLog<S> {
             return Err(StartError::TermBelowLog { term: hard_state.term, last: last_term });
         }
         let applied = if config.applied.is_zero() { before } else { config.applied };
-        if applied < before || applied > commit {
-            return Err(StartError::AppliedOutsideLog { applied, before, commit });
+        if applied < before || applied > last {
+            return Err(StartError::AppliedOutsideLog { applied, before, last });
         }
         Ok(RaftLog {
             storage,
             unstable: Unstable::new(LogPosition::new(last_term, last)),
             in_flight: InFlight::default(),
             pages: Pages::new(config.max_committed_bytes),
-            committed: commit,
+            // Whatever was compacted away or applied was committed, though that may not have been written in time.
+            committed: hard_state.commit.max(before).max(applied),
             handed: applied,
             applied,
             async_writes: config.async_writes,

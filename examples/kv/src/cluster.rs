@@ -6,6 +6,7 @@
 
 mod layout;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -25,6 +26,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::Exit;
 use crate::options::ClusterOptions;
 use layout::{Layout, NodeLayout};
+
+/// Prints a line; unlike `println!` it goes on if nobody reads any more (`raft-kv cluster | head`).
+macro_rules! say {
+    ($($what:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($what)*);
+    }};
+}
 
 /// How long the nodes may take to stop before they are killed.
 const STOP: Duration = Duration::from_secs(15);
@@ -106,9 +114,9 @@ async fn supervise(options: &ClusterOptions) -> Result<(), Exit> {
             }
         }
     }
-    println!("raft-kv: stopping {} nodes", running.len());
+    say!("raft-kv: stopping {} nodes", running.len());
     if stop_all(running, &mut endings).await {
-        println!("raft-kv: all stopped; the data is kept in {}", options.data_dir.display());
+        say!("raft-kv: all stopped; the data is kept in {}", options.data_dir.display());
         Ok(())
     } else {
         Err(Exit::failed("some nodes had to be killed"))
@@ -238,37 +246,34 @@ async fn leads(client: &Client<HttpConnector, Full<Bytes>>, node: &NodeLayout) -
 }
 
 fn greet(layout: &Layout, running: &[Running], leader: u64) {
-    println!(
+    say!(
         "raft-kv: {} nodes serve, node {leader} leads; the data is in {}",
         running.len(),
         layout.dir.display()
     );
-    println!();
+    say!("");
     for child in running {
         let NodeLayout { id, http, raft } = &child.node;
-        println!("  node {id}   http://{http}   raft {raft}   pid {}", child.pid);
+        say!("  node {id}   http://{http}   raft {raft}   pid {}", child.pid);
     }
     let urls: Vec<String> = layout.nodes.iter().map(|node| format!("http://{}", node.http)).collect();
     // Any node takes any request: ask a different one each time, where there are several.
     let mut urls = urls.iter().cycle();
     let mut url = || urls.next().map_or("", String::as_str);
-    println!("\nTry, in another terminal:\n");
-    println!("  curl -X PUT {}/kv/greeting -d hello", url());
-    println!("  curl {}/kv/greeting", url());
-    println!("  curl -X PUT '{}/kv/greeting?expect=hello' -d 'good morning'", url());
-    println!("  curl '{}/kv/greeting?consistency=stale'", url());
-    println!("  curl '{}/set?key=x&value=1'", url());
-    println!("  curl '{}/get?key=x'", url());
-    println!("  curl {}/status", url());
+    say!("\nTry, in another terminal:\n");
+    say!("  curl -X PUT {}/kv/greeting -d hello", url());
+    say!("  curl {}/kv/greeting", url());
+    say!("  curl -X PUT '{}/kv/greeting?expect=hello' -d 'good morning'", url());
+    say!("  curl '{}/kv/greeting?consistency=stale'", url());
+    say!("  curl '{}/set?key=x&value=1'", url());
+    say!("  curl '{}/get?key=x'", url());
+    say!("  curl {}/status", url());
     if let Some(child) = running.iter().find(|child| child.node.id == leader)
         && running.len() > 2
     {
-        println!(
-            "  kill -9 {}   # the leader: another takes over, and nothing acknowledged is lost",
-            child.pid
-        );
+        say!("  kill -9 {}   # the leader: another takes over, and nothing acknowledged is lost", child.pid);
     }
-    println!("\nCtrl-C stops them all; the data is kept, and there again at the next start.");
+    say!("\nCtrl-C stops them all; the data is kept, and there again at the next start.");
 }
 
 /// What to do about a node that died.
@@ -279,11 +284,11 @@ fn lament(options: &ClusterOptions, layout: &Layout, end: &Ended, left: usize) {
     } else {
         "no majority is left: nothing can be written until it comes back"
     };
-    println!("\nraft-kv: node {} {}; {left} of {all} are left, {serves}", end.id, describe(end.status));
+    say!("\nraft-kv: node {} {}; {left} of {all} are left, {serves}", end.id, describe(end.status));
     if let Some(node) = layout.nodes.iter().find(|node| node.id == end.id) {
         let arguments: Vec<String> =
             arguments(options, layout, node).iter().map(|argument| quoted(argument)).collect();
-        println!("start it again with:\n  raft-kv {}", arguments.join(" "));
+        say!("start it again with:\n  raft-kv {}", arguments.join(" "));
     }
 }
 

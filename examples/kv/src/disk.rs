@@ -10,12 +10,13 @@
 //! *.tmp           anything that wasn't finished; removed at the next start
 //! ```
 //!
-//! What is promised, and what it costs, is in `STORAGE.md`. In short: a write that [`LogWriter::write`] acknowledged is
-//! there after any crash, or the next [`Disk::open`] refuses with a [`Corruption`]; a write that wasn't acknowledged is
-//! there as a whole or not at all.
+//! What is promised, and what it costs, is in `STORAGE.md`. In short: a write that [`LogWriter::write`]
+//! acknowledged is there after any crash, or the next [`Disk::open`] refuses with a [`Corruption`]; a write
+//! that wasn't acknowledged is there as a whole or not at all.
 //!
-//! Three parts, for three places: [`LogReader`] is what the core reads (its `Storage`), cheap to clone; [`LogWriter`]
-//! belongs to the one thread that writes; [`SnapshotStore`] goes to whoever makes, sends or receives snapshots.
+//! Three parts, for three places: [`LogReader`] is what the core reads (its `Storage`), cheap to clone;
+//! [`LogWriter`] belongs to the one thread that writes; [`SnapshotStore`] goes to whoever makes, sends or
+//! receives snapshots.
 
 mod engine;
 mod error;
@@ -25,6 +26,8 @@ mod reader;
 mod record;
 pub mod snapshot;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod witness;
 mod writer;
 
@@ -61,8 +64,8 @@ pub struct Identity {
 /// How the folder is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The configuration that a *new* folder starts from: the cluster's initial members, or nobody for a node that is
-    /// to be added to a running cluster. Has no effect on a folder that exists.
+    /// The configuration that a *new* folder starts from: the cluster's initial members, or nobody for a node
+    /// that is to be added to a running cluster. Has no effect on a folder that exists.
     pub bootstrap: ConfState,
     /// How many entries the log keeps behind a snapshot of this node's own, so that a follower that is a little
     /// behind needs no snapshot. Default 1,000.
@@ -100,12 +103,12 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the folder, or makes it. Everything in it is verified, the snapshot's content excepted: that is verified when
-    /// the state machine is restored from it ([`SnapshotStore::open`]).
+    /// Opens the folder, or makes it. Everything in it is verified, the snapshot's content excepted: that is
+    /// verified when the state machine is restored from it ([`SnapshotStore::open`]).
     ///
     /// # Errors
-    /// It isn't this node's, is in use, is of another version, or is corrupt; see [`DiskError`], whose messages say what
-    /// to do.
+    /// It isn't this node's, is in use, is of another version, or is corrupt; see [`DiskError`], whose messages
+    /// say what to do.
     pub fn open(dir: impl AsRef<Path>, identity: &Identity, options: Options) -> Result<Disk, DiskError> {
         let (folder, age) = Folder::open(dir.as_ref(), identity)?;
         if age == Age::New {
@@ -117,6 +120,10 @@ impl Disk {
             }
         }
         let engine = Engine::open(&folder.path(LOG)).map_err(|error| error.at(folder.dir()))?;
+        Disk::verified(folder, engine, &options)
+    }
+
+    fn verified(folder: Folder, engine: Engine, options: &Options) -> Result<Disk, DiskError> {
         let state = engine.state().map_err(|error| error.at(folder.dir()))?;
         let witness = check_witness(&folder, &state)?;
         let swept = first_entry(&engine, &folder, &state)?;
@@ -152,8 +159,8 @@ fn make(folder: &Folder, identity: &Identity, options: &Options) -> Result<(), D
     folder.claim(identity)
 }
 
-/// A log without an identity is what a crash leaves while a folder is made, if nothing was ever written to it. Anything
-/// else is a folder whose identity was lost, and must not be taken for a new one.
+/// A log without an identity is what a crash leaves while a folder is made, if nothing was ever written to it.
+/// Anything else is a folder whose identity was lost, and must not be taken for a new one.
 fn refuse_orphans(folder: &Folder) -> Result<(), DiskError> {
     if folder.path(LOG).exists() {
         let engine = Engine::open(&folder.path(LOG)).map_err(|error| error.at(folder.dir()))?;

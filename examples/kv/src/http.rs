@@ -304,7 +304,7 @@ impl Server {
                 }
             } else if let Some(addr) = self.leader_elsewhere(head, view) {
                 debug!(self.app.log, "write forwarded"; "write" => number, "leader" => view.leader.map(NodeId::get));
-                match self.forwarder.forward(&addr, head, body.clone()).await {
+                match self.pass_on(&addr, head, body.clone(), view, with_session).await {
                     // What the leader doesn't know, a retry here can find out.
                     Forwarded::Answered(answer)
                         if with_session && answer.status() == StatusCode::GATEWAY_TIMEOUT =>
@@ -337,6 +337,21 @@ impl Server {
         }
     }
 
+    /// Passes a request on to the leader. One that may be repeated is given up when another node leads: the old
+    /// leader may hang, and would hold it until its deadline.
+    async fn pass_on(&self, addr: &str, head: &Head, body: Bytes, view: View, repeatable: bool) -> Forwarded {
+        let changed = async {
+            if !repeatable {
+                std::future::pending::<()>().await;
+            }
+            self.app.node.leader_other_than(view.leader).await;
+        };
+        tokio::select! {
+            forwarded = self.forwarder.forward(addr, head, body) => forwarded,
+            () = changed => Forwarded::Unknown("the leader changed before it answered".to_string()),
+        }
+    }
+
     async fn read(&self, head: &Head, key: &[u8], consistency: Consistency) -> Result<Response, Failure> {
         let mut reason;
         loop {
@@ -355,7 +370,7 @@ impl Server {
                         return Ok(Server::not_leader(view));
                     }
                     if let Some(addr) = self.leader_elsewhere(head, view) {
-                        match self.forwarder.forward(&addr, head, Bytes::new()).await {
+                        match self.pass_on(&addr, head, Bytes::new(), view, true).await {
                             Forwarded::Answered(answer) => return Ok(answer),
                             Forwarded::NothingDone(why) | Forwarded::Unknown(why) => reason = why,
                         }

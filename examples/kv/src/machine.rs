@@ -3,12 +3,12 @@
 //! It is deterministic: the same commands at the same indexes give the same state and the same outcomes on every
 //! node. It lives in memory and is rebuilt at start from the latest snapshot and the committed entries behind it.
 //!
-//! A snapshot is cheap to take while serving: [`Machine::freeze`] shares the map instead of copying it (see
-//! [`store`]), and copies the sessions, at most [`MAX_SESSIONS`] of them.
+//! A snapshot is cheap to take while serving: [`Machine::freeze`] shares the map instead of copying it,
+//! and copies the sessions, at most [`MAX_SESSIONS`] of them.
 
 mod sessions;
 mod snapshot;
-pub mod store;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +39,8 @@ pub enum Outcome {
         /// It was there before.
         existed: bool,
     },
-    /// The session has used a later serial since; nothing changed, and what became of this serial is no longer known.
+    /// The session has used a later serial since; nothing changed, and what became of this serial is no longer
+    /// known.
     StaleSerial,
     /// The bytes were no command; nothing changed.
     Malformed,

@@ -239,6 +239,15 @@ impl Node {
         *self.view.borrow()
     }
 
+    /// Waits until another node than this is known to lead.
+    pub(crate) async fn leader_other_than(&self, before: Option<NodeId>) {
+        let mut view = self.view.clone();
+        if view.wait_for(|now| now.leader.is_some() && now.leader != before).await.is_err() {
+            // The node has stopped: nobody will lead.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until role, term or leader change from what they were, or for this long.
     pub(crate) async fn changed_from(&self, before: View, at_most: Duration) {
         let mut view = self.view.clone();

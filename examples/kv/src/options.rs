@@ -126,10 +126,10 @@ pub(crate) struct Tuning {
     #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     pub(crate) tick_ms: u64,
     /// Ticks without word from a leader until a node campaigns; the time-out is drawn from here to twice this.
-    #[arg(long, default_value_t = 10, value_name = "TICKS")]
+    #[arg(long, default_value_t = 10, value_name = "TICKS", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     pub(crate) election_ticks: u32,
     /// Ticks between two heartbeats.
-    #[arg(long, default_value_t = 1, value_name = "TICKS")]
+    #[arg(long, default_value_t = 1, value_name = "TICKS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) heartbeat_ticks: u32,
     /// Ask before a campaign whether it could be won, so that a node that can't win doesn't raise the term.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]

@@ -87,7 +87,7 @@ fn open_folder(options: &ServeOptions, cluster: String) -> Result<Disk, Exit> {
     let folder_options = FolderOptions {
         bootstrap: ConfState::of_voters(options.cluster.ids()),
         // So that a follower that is a little behind needs no snapshot, and yet most of the log goes.
-        keep_entries: (options.tuning.snapshot_every / 2).min(10_000),
+        keep_entries: (options.tuning.snapshot_every / 2).min(1_000),
         ..FolderOptions::default()
     };
     Disk::open(&options.data_dir, &identity, folder_options).map_err(|error| match error {

@@ -162,7 +162,8 @@ pub(crate) fn validate(id: NodeId, membership: &Configuration, message: &Message
     if message.to != id {
         return Err(StepError::NotForThisNode { to: message.to });
     }
-    if message.from == id {
+    // What is passed on keeps its sender, and may come back to it.
+    if message.from == id && !is_termless(&message.body) {
         return Err(StepError::FromThisNode);
     }
     if is_reply(&message.body) && !membership.contains(message.from) {

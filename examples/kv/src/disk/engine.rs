@@ -73,12 +73,11 @@ impl Engine {
         Ok(engine.database.close()?)
     }
 
-    /// Opens the file. The engine verifies all of it: without that, it may trust a damaged page, and panic over it.
+    /// Opens the file. The engine verifies all of it: without that, it may trust a damaged page, and panic over
+    /// it.
     pub(super) fn open(path: &Path) -> Result<Engine> {
         guarded(|| {
-            let mut builder = Database::builder();
-            builder.set_cache_size(PAGE_CACHE).set_check_integrity_on_open(true);
-            let database = builder.open(path).map_err(|error| match error {
+            let database = verifying().open(path).map_err(|error| match error {
                 // What isn't recognised as a database of its own, in a place where there was one.
                 redb::DatabaseError::Storage(redb::StorageError::Io(error))
                     if error.kind() == std::io::ErrorKind::InvalidData =>
@@ -92,6 +91,12 @@ impl Engine {
             })?;
             Ok(Engine { database })
         })
+    }
+
+    /// Opens what a test's backend holds, or makes it.
+    #[cfg(test)]
+    pub(super) fn over(backend: impl redb::StorageBackend) -> Result<Engine> {
+        guarded(|| Ok(Engine { database: verifying().create_with_backend(backend)? }))
     }
 
     pub(super) fn state(&self) -> Result<State> {
@@ -166,6 +171,12 @@ impl Engine {
     }
 }
 
+fn verifying() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(PAGE_CACHE).set_check_integrity_on_open(true);
+    builder
+}
+
 /// One state of the engine, whatever is written meanwhile.
 pub(super) struct View {
     transaction: redb::ReadTransaction,
@@ -218,7 +229,8 @@ fn missing_table(error: redb::TableError) -> EngineError {
     }
 }
 
-/// The engine's authors say that it may panic over a damaged file. That must end in an error here, like any other damage.
+/// The engine's authors say that it may panic over a damaged file. That must end in an error here, like any
+/// other damage.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let why = panic.downcast_ref::<String>().map(String::as_str);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use raft_proto::{Index, LogPosition, NodeId};
+use raft_proto::{Index, LogPosition, NodeId, Term};
 
 /// Why the folder can't be opened, read or written.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ pub enum DiskError {
     Engine(Box<redb::Error>),
     /// The caller asked for a write that makes no sense. Nothing was written.
     Refused(WriteRefusal),
-    /// An earlier write failed, so what is on disk is unknown until the folder is opened anew. Nothing is written any more.
+    /// An earlier write failed, so what is on disk is unknown until the folder is opened anew. Nothing is
+    /// written any more.
     Failed,
 }
 
@@ -145,6 +146,15 @@ pub enum WriteRefusal {
     },
     /// The hard state's term is below that of the last entry, at this index.
     TermBehindLog(Index),
+    /// The hard state's term is below the one before.
+    TermGoesBack {
+        /// The term that is there.
+        from: Term,
+        /// The one that was to take its place.
+        to: Term,
+    },
+    /// The hard state has another vote than the one before, in the same term.
+    SecondVote(Term),
     /// A snapshot of this node's own lies beyond the log, or at another term than the log has there.
     SnapshotNotInLog(LogPosition),
 }
@@ -238,6 +248,8 @@ impl fmt::Display for WriteRefusal {
                 write!(f, "the commit index is {commit} and the log ends at {last}")
             }
             WriteRefusal::TermBehindLog(at) => write!(f, "the hard state's term is below that of entry {at}"),
+            WriteRefusal::TermGoesBack { from, to } => write!(f, "the term goes back from {from} to {to}"),
+            WriteRefusal::SecondVote(term) => write!(f, "there is another vote in term {term} already"),
             WriteRefusal::SnapshotNotInLog(at) => write!(f, "the log doesn't have the position {at}"),
         }
     }

@@ -104,14 +104,16 @@ impl LogReader {
         LogReader { shared }
     }
 
-    /// The hard state that was written last, and the configuration of the latest snapshot (or that of the bootstrap).
+    /// The hard state that was written last, and the configuration of the latest snapshot (or that of the
+    /// bootstrap).
     pub fn initial_state(&self) -> (HardState, ConfState) {
         let view = self.shared.view();
         (view.state.hard_state, view.state.conf_state().clone())
     }
 
-    /// The index from which the state machine starts: that of the latest snapshot when the folder was opened, or zero.
-    /// The caller restores the machine from that snapshot and gives this as the core's `Config::applied`.
+    /// The index from which the state machine starts: that of the latest snapshot when the folder was opened,
+    /// or zero. The caller restores the machine from that snapshot and gives this as the core's
+    /// `Config::applied`.
     pub fn applied_at_start(&self) -> Index {
         self.shared.applied_at_start
     }
@@ -196,8 +198,8 @@ impl LogReader {
         self.shared.view().state.snapshot.clone()
     }
 
-    /// The index that a snapshot must cover that the core asked for in vain since the last call of this. The caller
-    /// should make one.
+    /// The index that a snapshot must cover that the core asked for in vain since the last call of this. The
+    /// caller should make one.
     pub fn wanted_snapshot(&self) -> Option<Index> {
         match self.shared.wanted_snapshot.swap(0, Ordering::Relaxed) {
             0 => None,

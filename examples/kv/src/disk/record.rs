@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 const DIGEST: usize = 8;
 const STATE_VERSION: u8 = 1;
 
-/// The digest of the bytes, with the index as its seed (so that an entry in another's place is found out), then the
-/// entry in its protobuf encoding.
+/// The digest of the bytes, with the index as its seed (so that an entry in another's place is found out), then
+/// the entry in its protobuf encoding.
 pub(super) fn encode_entry(entry: &Entry, out: &mut BytesMut) {
     out.clear();
     out.put_u64_le(0);
@@ -19,8 +19,8 @@ pub(super) fn encode_entry(entry: &Entry, out: &mut BytesMut) {
     }
 }
 
-/// The entry, or none if the bytes aren't those that were written for this index. The payload is copied once, out of
-/// the engine's page.
+/// The entry, or none if the bytes aren't those that were written for this index. The payload is copied once,
+/// out of the engine's page.
 pub(super) fn decode_entry(index: Index, record: &[u8]) -> Option<Entry> {
     let (digest, encoded) = record.split_first_chunk::<DIGEST>()?;
     if u64::from_le_bytes(*digest) != entry_digest(index, encoded) {

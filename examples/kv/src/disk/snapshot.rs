@@ -2,8 +2,8 @@
 //!
 //! A snapshot travels in two forms: the *descriptor* ([`SnapshotDescriptor`], 36 bytes) is the `data` of the
 //! [`Snapshot`] that the core passes around; the *file* goes beside it, through [`SnapshotReader`] and
-//! [`SnapshotReceiver`]. A file has its name only when it is complete, verified and flushed; the name holds the digest, so a
-//! name never stands for two contents.
+//! [`SnapshotReceiver`]. A file has its name only when it is complete, verified and flushed; the name holds the
+//! digest, so a name never stands for two contents.
 
 mod file;
 mod transfer;
@@ -152,8 +152,8 @@ impl SnapshotStore {
         fs::metadata(path).is_ok_and(|metadata| metadata.len() == descriptor.size)
     }
 
-    /// The state in the file, to restore the machine from. It is verified while it is read: a reader that comes to the
-    /// end without an error has seen what was written.
+    /// The state in the file, to restore the machine from. It is verified while it is read: a reader that comes
+    /// to the end without an error has seen what was written.
     ///
     /// # Errors
     /// The file is gone or its head is damaged.
@@ -195,8 +195,8 @@ impl SnapshotStore {
         Ok(Unfinished { file: options?, path, folder: Arc::clone(&self.folder), finished: false })
     }
 
-    /// Removes the files that this one makes useless: those before it, and another of the same index. Later ones may have
-    /// been received and not yet recorded.
+    /// Removes the files that this one makes useless: those before it, and another of the same index. Later
+    /// ones may have been received and not yet recorded.
     pub(super) fn remove_superseded(&self, latest: Option<&Snapshot>) {
         let Some(latest) = latest.and_then(|snapshot| SnapshotDescriptor::of(snapshot).ok()) else { return };
         let keep = latest.name();

@@ -1,15 +1,15 @@
 //! The number of the last write that was acknowledged, outside of the engine.
 //!
-//! The engine commits with one flush: pages, then a header that names them, then the flush. After a crash it takes the
-//! newer of its two headers whose pages have the right checksums. That is right for a write that was torn by the
-//! crash, and wrong for one that was acknowledged and has rotted since: the engine can't tell them apart and goes
-//! back one write without a word. So each write has a number, kept in the engine with the data, and once it is
-//! durable the number is written here too. An engine that comes back with a lower number has lost something that
-//! was acknowledged.
+//! The engine commits with one flush: pages, then a header that names them, then the flush. After a crash it
+//! takes the newer of its two headers whose pages have the right checksums. That is right for a write that was
+//! torn by the crash, and wrong for one that was acknowledged and has rotted since: the engine can't tell them
+//! apart and goes back one write without a word. So each write has a number, kept in the engine with the data,
+//! and once it is durable the number is written here too. An engine that comes back with a lower number has
+//! lost something that was acknowledged.
 //!
 //! The file isn't flushed with each write: that would double the price. A killed process loses nothing, since
-//! the number is with the operating system. After a power failure the number may be some seconds old, and rot in the
-//! pages of the very last write may then pass for a torn write, which is the remaining gap.
+//! the number is with the operating system. After a power failure the number may be some seconds old, and rot
+//! in the pages of the very last write may then pass for a torn write, which is the remaining gap.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -55,8 +55,8 @@ impl LogWriter {
 
     /// Makes the batches durable, in order, in one commit. When this returns, they are on the disk and readable.
     ///
-    /// With `sync` false (`Ready::must_sync`), batches that change nothing but the commit index are only remembered: they
-    /// reach the disk with the next write. Anything else is flushed even then.
+    /// With `sync` false (`Ready::must_sync`), batches that change nothing but the commit index are only
+    /// remembered: they reach the disk with the next write. Anything else is flushed even then.
     ///
     /// # Errors
     /// [`DiskError::Refused`] changed nothing. After any other, nothing more is written ([`DiskError::Failed`]):
@@ -86,9 +86,9 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Takes note of a snapshot that this node made of its own state machine, and gives up the log before it but for
-    /// [`Options::keep_entries`](super::Options::keep_entries). Older snapshot files are removed. One that is older
-    /// than the latest is removed itself, without an error.
+    /// Takes note of a snapshot that this node made of its own state machine, and gives up the log before it
+    /// but for [`Options::keep_entries`](super::Options::keep_entries). Older snapshot files are removed. One
+    /// that is older than the latest is removed itself, without an error.
     ///
     /// # Errors
     /// As for [`write`](LogWriter::write).
@@ -109,6 +109,7 @@ impl LogWriter {
         let keep = Index::new(descriptor.index.get().saturating_sub(self.keep_entries));
         plan.index.compact(keep);
         plan.state.snapshot = Some(snapshot.clone());
+        plan.commit_snapshot();
         self.carry_out(plan, &[])?;
         self.snapshots.remove_superseded(self.durable.snapshot.as_ref());
         Ok(())
@@ -119,8 +120,8 @@ impl LogWriter {
         self.durable.number
     }
 
-    /// Writes what is only remembered (see [`write`](LogWriter::write)). Dropping does it too, without telling of an
-    /// error.
+    /// Writes what is only remembered (see [`write`](LogWriter::write)). Dropping does it too, without telling
+    /// of an error.
     ///
     /// # Errors
     /// As for [`write`](LogWriter::write).
@@ -163,9 +164,10 @@ impl LogWriter {
             }
             plan.append(&batch.entries)?;
             if let Some(hard_state) = batch.hard_state {
-                plan.state.hard_state = hard_state;
+                plan.vote(hard_state)?;
             }
         }
+        plan.commit_snapshot();
         let (state, last) = (&plan.state, plan.index.last());
         if state.hard_state.commit > last {
             return Err(WriteRefusal::CommitBeyondLog { commit: state.hard_state.commit, last });
@@ -240,6 +242,14 @@ impl LogWriter {
 }
 
 impl<'a> Plan<'a> {
+    /// What a snapshot covers is committed, also if the hard state that says so is still on its way.
+    fn commit_snapshot(&mut self) {
+        if let Some(snapshot) = &self.state.snapshot {
+            let hard_state = &mut self.state.hard_state;
+            hard_state.commit = hard_state.commit.max(snapshot.metadata.index);
+        }
+    }
+
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), WriteRefusal> {
         let outdated = |latest: &Snapshot| latest.metadata.index > snapshot.metadata.index;
         if self.state.snapshot.as_ref().is_some_and(outdated) {
@@ -247,14 +257,27 @@ impl<'a> Plan<'a> {
         }
         self.index = LogIndex::empty(snapshot.position());
         self.state.snapshot = Some(snapshot.clone());
-        // A snapshot is of committed entries, and the log has no others before it now.
         let hard_state = &mut self.state.hard_state;
-        hard_state.commit = hard_state.commit.max(snapshot.metadata.index);
-        hard_state.term = hard_state.term.max(snapshot.metadata.term);
+        if snapshot.metadata.term > hard_state.term {
+            *hard_state = HardState { term: snapshot.metadata.term, vote: None, ..*hard_state };
+        }
         self.changes.clear();
         self.changes.push(Change::Clear);
         self.stays = snapshot.metadata.index;
         self.cleared = true;
+        Ok(())
+    }
+
+    /// Term and vote never go back: that would be a second vote in one term.
+    fn vote(&mut self, new: HardState) -> Result<(), WriteRefusal> {
+        let old = self.state.hard_state;
+        if new.term < old.term {
+            return Err(WriteRefusal::TermGoesBack { from: old.term, to: new.term });
+        }
+        if new.term == old.term && old.vote.is_some() && new.vote != old.vote {
+            return Err(WriteRefusal::SecondVote(new.term));
+        }
+        self.state.hard_state = new;
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! The map, in two layers: a base that snapshots share, and what was written since it was last shared.
 //!
-//! Freezing hands out a reference to the base: that costs nothing, whatever the size. While the reference lives,
-//! writes go to the overlay and a read looks there first. When it is dropped, the overlay moves back
-//! into the base, a few keys with every command applied, so that no command waits for it. The cost of a snapshot is
-//! thus a second lookup for reads while it is written, and one more insertion for each key written meanwhile.
+//! Freezing hands out a reference to the base: that costs nothing, whatever the size. While the reference
+//! lives, writes go to the overlay and a read looks there first. When it is dropped, the overlay moves back
+//! into the base, a few keys with every command applied, so that no command waits for it. The cost of a
+//! snapshot is thus a second lookup for reads while it is written, and one more insertion for each key written
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ type Map = BTreeMap<Bytes, Versioned>;
 
 /// The map. See the [module](self).
 #[derive(Debug, Default)]
-pub struct Store {
+pub(super) struct Store {
     base: Arc<Map>,
     /// None: removed since.
     overlay: BTreeMap<Bytes, Option<Versioned>>,
@@ -28,22 +29,17 @@ pub struct Store {
 
 impl Store {
     /// A store that holds this map.
-    pub fn of(map: Map) -> Store {
+    pub(super) fn of(map: Map) -> Store {
         Store { len: map.len(), base: Arc::new(map), overlay: BTreeMap::new() }
     }
 
     /// How many keys there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Is there none?
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The value of a key.
-    pub fn get(&self, key: &[u8]) -> Option<&Versioned> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Versioned> {
         if self.overlay.is_empty() {
             return self.base.get(key);
         }
@@ -54,7 +50,7 @@ impl Store {
     }
 
     /// Sets the value of a key.
-    pub fn put(&mut self, key: Bytes, value: Versioned) {
+    pub(super) fn put(&mut self, key: Bytes, value: Versioned) {
         if self.get(&key).is_none() {
             self.len = self.len.saturating_add(1);
         }
@@ -62,7 +58,7 @@ impl Store {
     }
 
     /// Removes a key; was it there?
-    pub fn remove(&mut self, key: &[u8]) -> bool {
+    pub(super) fn remove(&mut self, key: &[u8]) -> bool {
         let existed = self.get(key).is_some();
         if existed {
             self.len = self.len.saturating_sub(1);
@@ -82,7 +78,7 @@ impl Store {
     }
 
     /// Moves a part of the overlay into the base, if no snapshot shares it any more.
-    pub fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if self.overlay.is_empty() {
             return;
         }
@@ -94,10 +90,10 @@ impl Store {
         }
     }
 
-    /// The map as it is now, to be read elsewhere. Costs nothing, unless an earlier one was dropped a moment ago and
-    /// what was written during its life still has to move; or is alive: then the map is copied (its keys and values
-    /// are shared all the same).
-    pub fn freeze(&mut self) -> Arc<Map> {
+    /// The map as it is now, to be read elsewhere. Costs nothing, unless an earlier one was dropped a moment
+    /// ago and what was written during its life still has to move; or is alive: then the map is copied (its
+    /// keys and values are shared all the same).
+    pub(super) fn freeze(&mut self) -> Arc<Map> {
         if !self.overlay.is_empty() {
             let base = Arc::make_mut(&mut self.base);
             while let Some((key, value)) = self.overlay.pop_first() {

@@ -211,7 +211,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
-        10 => (operations(), prop::option::of((0..3_u8, 0..6_u8))).prop_map(|(op, session)| Step::Apply(op, session)),
+        10 => (operations(), prop::option::of((0..3_u8, 0..6_u8))).prop_map(|(op, by)| Step::Apply(op, by)),
         1 => Just(Step::Freeze),
         1 => Just(Step::Thaw),
         1 => Just(Step::Restore),

@@ -29,6 +29,10 @@ use crate::transport::Transport;
 /// How many inputs are taken in one turn.
 const AT_ONCE: usize = 4096;
 
+/// A snapshot is also taken when so many bytes of commands were applied since the last, so that large values don't make
+/// the log many times larger than what it holds.
+const SNAPSHOT_BYTES: u64 = 256 << 20;
+
 /// What a node is made of.
 pub(crate) struct Parts {
     pub(crate) config: Config,
@@ -93,7 +97,9 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         ticks: 0,
         snapshot_every,
         snapshot: snapshot.index,
+        bytes_since: 0,
         making_snapshot: None,
+        refusals: BTreeMap::new(),
         log,
     };
     let (ended, end) = oneshot::channel();
@@ -133,7 +139,11 @@ struct Core {
     snapshot_every: u64,
     /// The index of the latest snapshot, and of the one that is being made.
     snapshot: Index,
+    /// Bytes of commands that were applied since the last snapshot was begun.
+    bytes_since: u64,
     making_snapshot: Option<Index>,
+    /// Why a message of each peer was last refused.
+    refusals: BTreeMap<NodeId, String>,
     log: Logger,
 }
 
@@ -195,7 +205,7 @@ impl Core {
         if due > 1 {
             debug!(self.log, "made up for ticks"; "ticks" => due);
         }
-        if due > 0 && self.ticks % u64::from(self.election_ticks) == 0 {
+        if due > 0 && self.ticks.is_multiple_of(u64::from(self.election_ticks)) {
             self.writes.prune();
         }
     }
@@ -206,7 +216,7 @@ impl Core {
                 self.steps.receiving(&message);
                 let from = message.from;
                 if let Err(error) = self.raft.step(message) {
-                    warn!(self.log, "refused a message"; "peer" => from.get(), "reason" => %error);
+                    self.refused(from, &error.to_string());
                 }
             }
             Input::Unreachable(peer) => self.raft.report_unreachable(peer),
@@ -225,6 +235,17 @@ impl Core {
             Input::Stop => turn.stop = true,
         }
         Ok(())
+    }
+
+    /// A peer that sends what can't be taken does so again and again: it's said once.
+    fn refused(&mut self, peer: NodeId, reason: &str) {
+        let last = self.refusals.entry(peer).or_default();
+        if last == reason {
+            debug!(self.log, "refused a message again"; "peer" => peer.get(), "reason" => reason);
+        } else {
+            warn!(self.log, "refused a message"; "peer" => peer.get(), "reason" => reason);
+            *last = reason.to_string();
+        }
     }
 
     fn propose(&mut self, writes: Vec<Write>) {
@@ -342,6 +363,7 @@ impl Core {
                         raft_kv::machine::Outcome::Done
                     }
                 };
+                self.bytes_since = self.bytes_since.saturating_add(entry.payload.len());
                 steps.applied(entry);
                 self.writes.applied(entry.index, entry.term, &outcome, |answered| steps.answered(&answered));
             }
@@ -365,11 +387,13 @@ impl Core {
         if self.making_snapshot.is_some() || applied <= self.snapshot {
             return;
         }
-        let enough = applied.since(self.snapshot) >= self.snapshot_every;
+        let enough =
+            applied.since(self.snapshot) >= self.snapshot_every || self.bytes_since >= SNAPSHOT_BYTES;
         if !enough && self.reader.wanted_snapshot().is_none() {
             return;
         }
         self.making_snapshot = Some(applied);
+        self.bytes_since = 0;
         let metadata = SnapshotMetadata {
             conf_state: self.raft.status().conf_state,
             index: applied,

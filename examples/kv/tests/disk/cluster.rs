@@ -1,4 +1,5 @@
-//! The core on this storage: three nodes on three folders, restarted in the middle, one of them caught up by a snapshot.
+//! The core on this storage: three nodes on three folders, restarted in the middle, one of them caught up by a
+//! snapshot.
 
 use std::collections::VecDeque;
 

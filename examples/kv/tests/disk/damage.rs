@@ -133,7 +133,8 @@ fn rot_in_the_last_acknowledged_write_is_not_taken_for_a_torn_one() {
     assert!(refusals > 0, "the engine never went back");
 }
 
-/// A write that was on its way when the power failed, and was never acknowledged, is rolled back without complaint.
+/// A write that was on its way when the power failed, and was never acknowledged, is rolled back without
+/// complaint.
 #[test]
 fn a_torn_write_that_was_never_acknowledged_is_rolled_back() {
     let dir = tempfile::tempdir().unwrap();

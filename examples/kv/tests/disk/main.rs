@@ -1,5 +1,7 @@
 //! The data folder against a model, against crashes and against damage.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod cluster;
 mod crash;
 mod damage;

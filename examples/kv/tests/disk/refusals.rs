@@ -132,15 +132,21 @@ fn a_write_that_makes_no_sense_changes_nothing() {
     gap.entries.remove(1);
     let installs =
         |snapshot: &Snapshot| WriteBatch { snapshot: Some(snapshot.clone()), ..WriteBatch::default() };
+    let votes = |hard_state| WriteBatch { hard_state: Some(hard_state), ..WriteBatch::default() };
     let cases = [
         (appended(2, 12..=13, 9), WriteRefusal::Gap { last: index(10), first: index(12) }),
         (appended(2, 3..=12, 9), WriteRefusal::Compacted(index(3))),
         (gap, WriteRefusal::NotContiguous(index(12))),
         (appended(1, 10..=12, 9), WriteRefusal::TermDescends(index(10))),
         (appended(2, 10..=12, 13), WriteRefusal::CommitBeyondLog { commit: index(13), last: index(12) }),
+        (votes(hard_state(1, 9)), WriteRefusal::TermGoesBack { from: Term::new(2), to: Term::new(1) }),
         (
-            WriteBatch { hard_state: Some(hard_state(1, 9)), ..WriteBatch::default() },
-            WriteRefusal::TermBehindLog(index(10)),
+            votes(HardState { vote: NodeId::new(3), ..hard_state(2, 9) }),
+            WriteRefusal::SecondVote(Term::new(2)),
+        ),
+        (
+            WriteBatch { entries: entries(3, 11..=11), ..WriteBatch::default() },
+            WriteRefusal::TermBehindLog(index(11)),
         ),
         (installs(&nowhere), WriteRefusal::SnapshotDescriptor),
         (installs(&never_made), WriteRefusal::SnapshotDescriptor),

@@ -55,6 +55,7 @@ fn a_snapshot_goes_from_one_node_to_another_and_replaces_its_log() {
     assert_eq!(transfer(&sender.snapshots, &snapshot, receiving), descriptor);
     assert!(receiver.snapshots.has(&descriptor));
 
+    // With another vote than that of the older term.
     let batch = WriteBatch {
         snapshot: Some(snapshot.clone()),
         entries: entries(2, 26..=27),
@@ -217,4 +218,17 @@ fn a_folder_without_its_snapshot_is_refused() {
         }
     }
     open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_snapshot_commits_what_it_covers_even_if_the_hard_state_says_so_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = open(dir.path()).unwrap();
+    disk.writer.write(&[appended(2, 1..=9, 3)], true).unwrap();
+    let snapshot = make_snapshot(&disk.snapshots, at(2, 8), b"state");
+    disk.writer.record_snapshot(&snapshot).unwrap();
+    let late = WriteBatch { hard_state: Some(hard_state(3, 5)), ..WriteBatch::default() };
+    disk.writer.write(&[late], true).unwrap();
+    drop(disk);
+    assert_eq!(open(dir.path()).unwrap().reader.initial_state().0, hard_state(3, 8));
 }

@@ -93,13 +93,16 @@ impl Leader {
         Ok(())
     }
 
-    /// Takes a follower's read on.
+    /// Takes a follower's read on. This node's own, back from a detour, were dropped when it stopped to follow.
     pub(crate) fn read_for_peer<S: Storage>(
         &mut self,
         common: &mut Common<S>,
         from: NodeId,
         read: ReadIndex,
     ) -> Next {
+        if from == common.id() {
+            return Next::Stay;
+        }
         let lease = read.lease && common.config.lease_reads;
         let mode = if lease { ReadMode::Lease } else { ReadMode::Quorum };
         let read = Read { origin: Origin::Remote { from, id: read.id }, context: read.context, mode };

@@ -6,8 +6,8 @@
 //! u32 length > 0, bytes, u64 digest       a chunk of the state; any number
 //! u32 0, u64 length of the state, u64 digest
 //! ```
-//! Numbers are little-endian. Each digest (XXH3) is seeded with the number of its part, so parts can't change places. The
-//! digest of the whole file stands in the descriptor.
+//! Numbers are little-endian. Each digest (XXH3) is seeded with the number of its part, so parts can't change
+//! places. The digest of the whole file stands in the descriptor.
 
 use std::fmt;
 use std::fs::File;

@@ -31,8 +31,8 @@ impl SnapshotReader {
         SnapshotReader { file, descriptor, hasher: Xxh3::new(), sent: 0 }
     }
 
-    /// The next piece, of at most `max` bytes; none at the end. The file is removed when a later snapshot is recorded,
-    /// but one that is being read stays readable (on Unix).
+    /// The next piece, of at most `max` bytes; none at the end. The file is removed when a later snapshot is
+    /// recorded, but one that is being read stays readable (on Unix).
     ///
     /// # Errors
     /// Reading failed, or the file isn't what the descriptor says; the last piece is given only if it is.

@@ -1,0 +1,12 @@
+//! The server as its users meet it: real processes, real sockets, real disks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cli;
+mod cluster_command;
+mod failures;
+mod forwarding;
+mod harness;
+mod http;
+mod peers;
+mod snapshots;

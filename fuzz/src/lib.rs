@@ -1,0 +1,14 @@
+//! The adversary: a cluster whose world is a seed.
+//!
+//! Real [`RawNode`](raft_core::RawNode)s run over a simulated [`network`], [`disk`]s, clocks and clients, all decided by one
+//! `u64`: the same seed gives the same run, byte for byte. After every event the [`oracle`] checks what must hold
+//! (`../shared/invariants.md` has the statements); after the chaos everything is healed, and progress is demanded.
+
+pub mod cluster;
+pub mod disk;
+pub mod machine;
+pub mod network;
+pub mod oracle;
+pub mod simulation;
+
+pub use simulation::{Failure, Options, Report, run};
