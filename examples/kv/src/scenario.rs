@@ -9,7 +9,7 @@
 //! * [`story`]: what is told, and the words for each event
 //! * [`checks`], [`path`]: the claims, as questions to the logs alone
 //! * [`client`]: the client
-//! * [`election`], [`replication`]: the scenarios
+//! * [`election`], [`replication`], [`unknown`]: the scenarios
 
 mod checks;
 mod client;
@@ -21,6 +21,7 @@ mod stage;
 mod story;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,7 @@ async fn play_one(name: ScenarioName, play: &Play) -> Result<(), Failure> {
         ScenarioName::Election4 => election::quorum_lost(play).await,
         ScenarioName::ReplicateLog1 => replication::path_of_a_write(play).await,
         ScenarioName::ReplicateLog2 => replication::one_down(play).await,
-        ScenarioName::ReplicateLog3 => replication::both_down(play).await,
+        ScenarioName::ReplicateLog3 => unknown::both_down(play).await,
         // It was taken apart before.
         ScenarioName::All => Ok(()),
     }

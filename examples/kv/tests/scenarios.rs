@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -158,12 +158,15 @@ fn replicate_log_3_an_unknown_outcome() {
         &[
             "-> HTTP 504: \"the outcome is unknown",
             "outcome unknown",
-            "and nowhere else: not committed, not applied",
+            "alone: not committed, not applied",
             "has heard nothing of nodes [",
             "of the two only it can",
             "is committed after all",
             "changes nothing: the key was last written at index",
             "the same with a new serial counts as another write",
+            "-> HTTP 504: \"the outcome is unknown",
+            "the write never happened",
+            "this time the retry does the write",
         ],
     );
 }
@@ -185,15 +188,24 @@ fn what_cannot_be_played_is_refused() {
     assert!(error.contains("election-2 is there already"), "{error}");
 }
 
-/// Starts a scenario that takes a while, and waits until its three servers run.
-fn begin(temporary: &Path) -> (Child, Vec<SocketAddr>) {
+/// Starts a scenario that takes a while, and waits until it has come as far as this line. Gives what was told.
+fn begin(temporary: &Path, line: &str) -> (Child, String) {
     let mut child = scenario(&["election-3"], temporary).stdout(Stdio::piped()).spawn().unwrap();
     let mut told = String::new();
-    let mut reader = BufReader::new(child.stdout.as_mut().unwrap());
-    while servers(&told).len() < 3 {
-        assert!(reader.read_line(&mut told).unwrap() > 0, "it ended:\n{told}");
+    let mut byte = [0];
+    while !told.contains(line) {
+        // Not ahead: what comes later may be read by somebody else.
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap_or_else(|_| panic!("it ended:\n{told}"));
+        told.push(char::from(byte[0]));
     }
-    (child, servers(&told))
+    (child, told)
+}
+
+/// Sends a signal to a process of a test's own.
+fn signal(name: &str, process: impl std::fmt::Display) {
+    // The shell's own `kill`: nothing else need be installed.
+    let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {process}")).status().unwrap();
+    assert!(sent.success());
 }
 
 fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
@@ -204,17 +216,44 @@ fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// Where all three servers run, and a leader was found.
+const WATCHING: &str = "2. Nothing happens";
+
+#[test]
+fn a_claim_that_does_not_hold_is_reported() {
+    let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let temporary = tempfile::tempdir().unwrap();
+    let (child, told) = begin(temporary.path(), WATCHING);
+    // The leader stands still: no heartbeats, so a follower campaigns, and the claim is wrong.
+    let leader = told.lines().rev().find(|line| line.contains("becomes leader of term")).unwrap();
+    let name = leader.split('|').next().unwrap();
+    let start =
+        told.lines().find(|line| line.starts_with(name) && line.contains("starts as process")).unwrap();
+    let (_, process) = start.split_once("starts as process ").unwrap();
+    signal("STOP", process.split(',').next().unwrap());
+    let output = child.wait_with_output().unwrap();
+    let rest = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}{rest}");
+    let failed = rest.lines().find(|line| line.contains("FAILED: expected")).unwrap();
+    assert!(
+        failed.contains("no campaign and no change of role while heartbeats arrive, saw node"),
+        "{failed}"
+    );
+    assert!(failed.contains("hears no leader for"), "{failed}");
+    assert!(!rest.contains("OK       : no node campaigned"), "{rest}");
+    assert!(servers(&told).iter().all(|server| !is_running(*server)));
+}
+
 #[test]
 fn an_interruption_leaves_nothing_behind() {
     let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().unwrap();
-    let (mut child, servers) = begin(temporary.path());
+    let (mut child, told) = begin(temporary.path(), WATCHING);
     // It no longer reads what is told either, which is no reason to leave anything behind.
     drop(child.stdout.take());
-    let sent = Command::new("sh").arg("-c").arg(format!("kill -INT {}", child.id())).status().unwrap();
-    assert!(sent.success());
+    signal("INT", child.id());
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(servers.iter().all(|server| !is_running(*server)), "{servers:?}");
+    assert!(servers(&told).iter().all(|server| !is_running(*server)), "{told}");
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
@@ -222,8 +261,8 @@ fn an_interruption_leaves_nothing_behind() {
 fn the_servers_end_with_a_process_that_is_killed() {
     let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().unwrap();
-    let (mut child, servers) = begin(temporary.path());
+    let (mut child, told) = begin(temporary.path(), WATCHING);
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_until("the servers end", || servers.iter().all(|server| !is_running(*server)));
+    wait_until("the servers end", || servers(&told).iter().all(|server| !is_running(*server)));
 }

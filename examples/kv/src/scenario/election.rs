@@ -236,7 +236,7 @@ pub(super) async fn heartbeats(play: &Play) -> Result<(), Failure> {
 
 /// `election-4`
 pub(super) async fn quorum_lost(play: &Play) -> Result<(), Failure> {
-    let setup = Setup { tick_ms: 40, election_ticks: 10, pre_vote: false };
+    let setup = Setup { tick_ms: 40, election_ticks: 15, pre_vote: false };
     let mut stage = play.stage("a leader that loses its followers steps down", setup)?;
 
     stage.story.step("Three nodes start, and a leader serves.");

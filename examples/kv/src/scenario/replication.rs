@@ -1,16 +1,14 @@
-//! How writes come about (§5.3, §5.4), and what becomes of one that can't be committed.
+//! How writes come about (§5.3, §5.4).
 
 use super::Play;
-use super::checks;
 use super::client::{Answer, Ask};
-use super::election::ELECTION;
 use super::logs::{Event, Mark};
 use super::path::WritePath;
 use super::stage::{NODES, Setup, Stage};
 use super::story::{Failure, claim, phrase};
 
 /// Starts all nodes. Gives the leader, and the followers.
-async fn start_all(stage: &mut Stage) -> Result<(u64, Vec<u64>), Failure> {
+pub(super) async fn start_all(stage: &mut Stage) -> Result<(u64, Vec<u64>), Failure> {
     let start = stage.logs.mark();
     stage.start(&NODES).await?;
     let (leader, term) = stage.leader(&NODES, &start).await?;
@@ -20,7 +18,7 @@ async fn start_all(stage: &mut Stage) -> Result<(u64, Vec<u64>), Failure> {
 }
 
 /// The place of a write in the log, by its answer.
-fn place(answer: &Answer) -> Result<(u64, u64), Failure> {
+pub(super) fn place(answer: &Answer) -> Result<(u64, u64), Failure> {
     let place = answer.number("x-raft-term").zip(answer.number("x-raft-index"));
     match place {
         Some(place) if answer.status == 204 => Ok(place),
@@ -47,7 +45,7 @@ async fn follow(
 
 /// `replicate-log-1`
 pub(super) async fn path_of_a_write(play: &Play) -> Result<(), Failure> {
-    let setup = Setup { tick_ms: 40, election_ticks: 20, pre_vote: true };
+    let setup = Setup { tick_ms: 40, election_ticks: 30, pre_vote: true };
     let mut stage = play.stage("the path of a write", setup)?;
 
     stage.story.step("Three nodes start.");
@@ -93,7 +91,7 @@ pub(super) async fn path_of_a_write(play: &Play) -> Result<(), Failure> {
 
 /// `replicate-log-2`
 pub(super) async fn one_down(play: &Play) -> Result<(), Failure> {
-    let setup = Setup { tick_ms: 40, election_ticks: 20, pre_vote: true };
+    let setup = Setup { tick_ms: 40, election_ticks: 30, pre_vote: true };
     let mut stage = play.stage("a write while a follower is down", setup)?;
 
     stage.story.step("Three nodes start.");
@@ -181,172 +179,6 @@ pub(super) async fn one_down(play: &Play) -> Result<(), Failure> {
     stage.story.rule(
         "§5.3",
         "the leader sends a follower that comes back everything behind the point where their logs agree",
-    );
-    Ok(())
-}
-
-/// `replicate-log-3`
-pub(super) async fn both_down(play: &Play) -> Result<(), Failure> {
-    // A long lease: the write must reach the leader before it gives up, however busy the machine is.
-    let setup = Setup { tick_ms: 60, election_ticks: 30, pre_vote: true };
-    let mut stage = play.stage("a write while both followers are down: its outcome is unknown", setup)?;
-
-    stage.story.step("Three nodes start, and a client writes.");
-    let (leader, followers) = start_all(&mut stage).await?;
-    let start = stage.logs.mark();
-    let before = stage.ask(leader, Ask::put("color", "blue").serial(1)).await?;
-    let first = place(&before)?;
-    stage
-        .until("that all nodes apply it", |logs| WritePath::find(logs, &start, leader, &followers, first))
-        .await?;
-
-    stage.story.step("Both followers die, and the client writes again.");
-    let mark = stage.logs.mark();
-    stage.kill(&followers);
-    let write = stage.ask(leader, Ask::put("color", "red").within(500).serial(2)).await?;
-    stage
-        .until("that the leader takes the write and answers it", |logs| {
-            let replied = |event: &Event| event.msg == "reply sent";
-            logs.of(leader, &mark).iter().any(replied).then_some(())
-        })
-        .await?;
-    stage.tell(
-        &mark,
-        &["write received", "write appended", "entries sent", "entries are durable here", "reply sent"],
-    );
-    claim(
-        write.status == 504 && write.outcome() == "unknown",
-        "HTTP 504 with outcome unknown",
-        write.describe(),
-    )?;
-    let appended = stage.logs.of(leader, &mark).iter().find(|event| event.msg == "write appended").cloned();
-    let appended = appended
-        .ok_or_else(|| Failure::new("that the leader appends the write", "nothing of it in its log"))?;
-    let (term, index) = (appended.number("term").unwrap_or(0), appended.number("index").unwrap_or(0));
-    let commits =
-        |event: &Event| event.msg == "commit index advanced" && event.number("commit") >= Some(index);
-    let early = stage.logs.of(leader, &Mark::default()).iter().find(|event| commits(event));
-    claim(
-        early.is_none(),
-        format!("that entry {index} is not committed"),
-        early.map_or(String::new(), phrase),
-    )?;
-    let stale = stage.ask(leader, Ask::get("/kv/color?consistency=stale")).await?;
-    claim(stale.body == "blue", "`blue` still", stale.describe())?;
-    stage.story.ok(format_args!(
-        "entry {index} of term {term} is on the leader's disk and nowhere else: not committed, not applied"
-    ));
-    stage.story.ok("the client is told that the outcome is unknown, not that the write failed");
-    stage.story.rule(
-        "§5.4",
-        "nobody can know yet: the entry may still be committed, or be overwritten if others win an election",
-    );
-    stage.story.rule("", "without it. Whoever answers \"failed\" lies in one of the two cases");
-
-    stage.story.step("The leader gives up.");
-    stage
-        .until("that the leader loses its quorum", |logs| {
-            logs.of(leader, &mark).iter().any(|event| event.msg == "quorum lost").then_some(())
-        })
-        .await?;
-    stage.tell(&mark, &["quorum lost", "role"]);
-
-    let Some(&back) = followers.first() else { return Err(Failure::trouble("a follower is needed")) };
-    stage.story.step(format_args!("Node {back} comes back, without entry {index}."));
-    let return_mark = stage.logs.mark();
-    stage.start(&[back]).await?;
-    let (next, later) = stage.leader(&[leader, back], &return_mark).await?;
-    stage.tell(&return_mark, &[&ELECTION[..], &["vote refused"]].concat());
-    let restarted = stage.logs.of(back, &return_mark).iter().find(|event| event.msg == "started");
-    let had = restarted.and_then(|event| event.text("last").split_once('/')?.1.parse::<u64>().ok());
-    claim(
-        had.is_some_and(|had| had < index),
-        format!("that node {back} comes back without entry {index}"),
-        restarted.map_or("nothing of its start".to_string(), phrase),
-    )?;
-    claim(
-        next == leader && later > term,
-        format!("that node {leader}, whose log is longer, leads a later term"),
-        format!("node {next} in term {later}"),
-    )?;
-    checks::won(&stage.logs, next, later)?;
-    checks::leaders(&stage.logs)?;
-    stage.story.ok(format_args!("node {leader} wins term {later}: of the two only it can"));
-    stage.story.rule(
-        "§5.4.1",
-        "a node gives no vote to one whose log ends before its own; so nothing that may have been",
-    );
-    stage.story.rule("", "committed is lost");
-
-    stage.story.step("What became of the write.");
-    stage
-        .tell(&return_mark, &["entries sent", "peer acknowledged", "commit index advanced", "entry applied"]);
-    let own = stage.logs.of(leader, &return_mark);
-    let committed = own.iter().find(|event| commits(event));
-    let committed =
-        committed.ok_or_else(|| Failure::new(format!("that entry {index} is committed"), "nothing of it"))?;
-    claim(
-        committed.number("commit") > Some(index) && committed.has("term", later),
-        format!("that entry {index} is committed only together with one of term {later} behind it"),
-        phrase(committed),
-    )?;
-    let applied = |event: &&Event| event.msg == "entry applied" && event.has("index", index);
-    let applied = own.iter().find(applied);
-    claim(
-        applied.is_some_and(|event| event.has("term", term)),
-        format!("that entry {index} of term {term} is applied as it was"),
-        applied.map_or("nothing of it".to_string(), phrase),
-    )?;
-    stage.story.ok(format_args!(
-        "entry {index} of term {term} is committed after all, by the first entry of term {later}, and applied"
-    ));
-    stage.story.rule(
-        "§5.4.2",
-        "an entry of an earlier term is committed by one of the leader's own term behind it, never alone",
-    );
-    let read = stage.ask(leader, Ask::get("/kv/color")).await?;
-    claim(
-        read.body == "red" && read.number("x-raft-modified") == Some(index),
-        format!("`red`, written at index {index}"),
-        read.describe(),
-    )?;
-
-    stage.story.step("The client doesn't know that, and sends the write again, with the same serial.");
-    let retry_mark = stage.logs.mark();
-    let retry = stage.ask(leader, Ask::put("color", "red").serial(2)).await?;
-    let (_, again) = place(&retry)?;
-    stage
-        .until(&format!("that the leader applies entry {again}"), |logs| {
-            let ended = |event: &Event| event.msg == "write answered" && event.has("index", again);
-            logs.of(leader, &retry_mark).iter().any(ended).then_some(())
-        })
-        .await?;
-    let kinds =
-        ["write received", "write appended", "commit index advanced", "entry applied", "write answered"];
-    stage.tell(&retry_mark, &kinds);
-    let read = stage.ask(leader, Ask::get("/kv/color")).await?;
-    claim(
-        again > index && read.body == "red" && read.number("x-raft-modified") == Some(index),
-        format!("that the retry, entry {again}, leaves `red` as it was written at index {index}"),
-        read.describe(),
-    )?;
-    stage.story.ok(format_args!(
-        "the retry is entry {again} of the log and changes nothing: the key was last written at index {index}"
-    ));
-    let fresh = stage.ask(leader, Ask::put("color", "red").serial(3)).await?;
-    let (_, third) = place(&fresh)?;
-    let read = stage.ask(leader, Ask::get("/kv/color")).await?;
-    claim(
-        read.number("x-raft-modified") == Some(third),
-        format!("that the same with a new serial is written, at index {third}"),
-        read.describe(),
-    )?;
-    stage.story.ok(format_args!(
-        "the same with a new serial counts as another write: now the key was last written at index {third}"
-    ));
-    stage.story.rule(
-        "§8",
-        "clients number their requests, and the state machine remembers the last of each with its outcome",
     );
     Ok(())
 }

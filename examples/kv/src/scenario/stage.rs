@@ -210,8 +210,13 @@ impl Stage {
 
     /// Tells what was said since then of these kinds, up to now.
     pub(super) fn tell(&self, since: &Mark, kinds: &[&str]) {
+        self.tell_of(&NODES, since, kinds);
+    }
+
+    /// The same, of some nodes.
+    pub(super) fn tell_of(&self, nodes: &[u64], since: &Mark, kinds: &[&str]) {
         for event in self.logs.all(since) {
-            if kinds.contains(&event.msg.as_str()) {
+            if nodes.contains(&event.node) && kinds.contains(&event.msg.as_str()) {
                 self.story.event(event);
             }
         }
