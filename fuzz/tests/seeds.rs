@@ -46,12 +46,16 @@ fn the_runs_are_eventful() {
     let mut reads = 0;
     let mut terms = 0;
     for seed in 1..=20 {
-        let report = run(seed, Options { seconds: 10, nodes: Some(3) }).unwrap_or_else(|failure| panic!("{failure}"));
+        let report =
+            run(seed, Options { seconds: 10, nodes: Some(3) }).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(report.committed > 0, "seed {seed} commits nothing");
         crashes += report.crashes;
         snapshots += report.snapshots;
         reads += report.reads;
         terms += report.terms_led;
     }
-    assert!(crashes >= 20 && snapshots >= 5 && reads >= 100 && terms >= 40, "{crashes} {snapshots} {reads} {terms}");
+    assert!(
+        crashes >= 20 && snapshots >= 5 && reads >= 100 && terms >= 40,
+        "{crashes} {snapshots} {reads} {terms}"
+    );
 }

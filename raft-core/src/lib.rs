@@ -16,7 +16,7 @@
 //!    that arrived, [`propose`](RawNode::propose) and [`read_index`](RawNode::read_index) for the clients.
 //! 2. While [`has_ready`](RawNode::has_ready), take the [`ready`](RawNode::ready).
 //! 3. Send its `messages`.
-//! 4. Write its `snapshot`, then `entries`, then `hard_state`, and sync if `must_sync`.
+//! 4. Write its `snapshot`, then `entries`, then `hard_state`, all or none of them, and sync if `must_sync`.
 //! 5. Send its `persisted_messages`.
 //! 6. Restore the `snapshot`, then apply the `committed_entries`, in order. Serve the `read_states` whose index is applied.
 //! 7. [`advance`](RawNode::advance).

@@ -163,7 +163,12 @@ impl<S: Storage> RaftLog<S> {
         if self.unstable.snapshot().is_some() {
             return Err(StorageError::Compacted);
         }
-        self.storage.term(index)
+        match self.storage.term(index)? {
+            term if term > self.unstable.base().term => {
+                Err(StorageError::Inconsistent(Inconsistency::TermsOutOfOrder))
+            }
+            term => Ok(term),
+        }
     }
 
     /// Is this entry in the log? An index outside of it, below or above, is not.
@@ -224,7 +229,8 @@ impl<S: Storage> RaftLog<S> {
             let stored = range.start..range.end.min(unstable_first);
             let result = self.storage.entries(stored.clone(), max_bytes, into);
             let read = into.get(start..).unwrap_or_default();
-            if let Err(error) = result.and_then(|()| check_entries(read, &stored)) {
+            if let Err(error) = result.and_then(|()| check_entries(read, &stored, self.unstable.base().term))
+            {
                 into.truncate(start);
                 return Err(error);
             }
@@ -412,8 +418,8 @@ impl<S: Storage> RaftLog<S> {
     }
 }
 
-/// Are these what was asked for?
-fn check_entries(entries: &[Entry], asked: &Range<Index>) -> Result<(), StorageError> {
+/// Are these what was asked for? `highest` is the term of the last entry that is durable.
+fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Result<(), StorageError> {
     let mut expected = asked.start;
     let mut term = Term::ZERO;
     for entry in entries {
@@ -423,7 +429,7 @@ fn check_entries(entries: &[Entry], asked: &Range<Index>) -> Result<(), StorageE
         if entry.index >= asked.end {
             return Err(StorageError::Inconsistent(Inconsistency::MoreThanAsked));
         }
-        if entry.term < term || entry.term > Term::LIMIT {
+        if entry.term < term || entry.term > highest {
             return Err(StorageError::Inconsistent(Inconsistency::TermsOutOfOrder));
         }
         term = entry.term;

@@ -155,9 +155,10 @@ impl Progress {
         self.enter(ProgressState::Replicate(Inflights::default()), self.match_index.next());
     }
 
-    /// A snapshot that covers up to `index` was sent.
+    /// A snapshot that covers up to `index` was sent. It can be older than what the peer has: a storage may give
+    /// any that was taken.
     pub(crate) fn become_snapshot(&mut self, index: Index) {
-        self.enter(ProgressState::Snapshot { pending: index }, index.next());
+        self.enter(ProgressState::Snapshot { pending: index }, self.match_index.max(index).next());
         self.sent_commit = index;
     }
 

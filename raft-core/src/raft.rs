@@ -75,6 +75,7 @@ impl<S: Storage> Raft<S> {
         let was_here = !term.is_zero() && config.lease_reads;
         let common = Common {
             bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
+            durable_term: term,
             next_read: rng.next().max(1),
             term,
             vote,
@@ -108,11 +109,10 @@ impl<S: Storage> Raft<S> {
         let SoftState { leader, role } = self.soft_state();
         let common = &self.common;
         let heard = leader.is_some() && common.clock.within_election_ticks();
-        let bound = common.clock.now() < common.bound_until;
         View {
             term: common.term,
             role,
-            in_lease: common.config.check_quorum && (heard || bound),
+            in_lease: common.config.check_quorum && (heard || common.is_bound()),
             answers_lower_terms: common.config.check_quorum || common.config.pre_vote,
         }
     }
@@ -354,6 +354,7 @@ impl<S: Storage> Raft<S> {
                     debug!(self.common.trace, "own answer failed", "error" => error);
                 }
             }
+            self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
         }
     }

@@ -88,7 +88,7 @@ pub enum Inconsistency {
     MoreThanAsked,
     /// No entry at all, though the range wasn't empty.
     NothingForRange,
-    /// Terms that go down along the log, or above the current one.
+    /// Terms that go down along the log, or above that of its last entry.
     TermsOutOfOrder,
     /// The last index lies more than one before the first.
     LastBeforeFirst,
@@ -106,7 +106,9 @@ impl fmt::Display for Inconsistency {
             Inconsistency::NotContiguous => "the entries aren't consecutive from the first index asked for",
             Inconsistency::MoreThanAsked => "there are more entries than asked for",
             Inconsistency::NothingForRange => "there is no entry for a range that isn't empty",
-            Inconsistency::TermsOutOfOrder => "the terms go down along the log or exceed the current term",
+            Inconsistency::TermsOutOfOrder => {
+                "the terms go down along the log or exceed that of its last entry"
+            }
             Inconsistency::LastBeforeFirst => "the last index lies more than one before the first",
             Inconsistency::OutOfRange => "an index or a term is beyond the limit",
             Inconsistency::EmptySnapshot => "the snapshot has index zero",

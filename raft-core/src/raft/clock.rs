@@ -1,5 +1,8 @@
 //! Time, as far as the core knows it: the ticks that the caller counts out.
 
+#[cfg(test)]
+mod tests;
+
 use super::rng::Rng;
 
 /// The timers of a node (§5.2).

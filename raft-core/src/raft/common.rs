@@ -1,6 +1,7 @@
 //! What all roles share, and what a handler can ask for.
 
-use raft_proto::{Body, HardState, Message, NodeId, Term};
+use bytes::Bytes;
+use raft_proto::{Body, HardState, HeartbeatReply, Message, NodeId, Term};
 
 use super::clock::Clock;
 use super::outbox::Outbox;
@@ -12,6 +13,9 @@ use crate::report::Counters;
 use crate::report::DroppedRead;
 use crate::storage::{Storage, StorageError};
 use crate::trace::{Trace, debug, trace};
+
+/// How many reads may wait for an answer at a node.
+pub(crate) const MAX_PENDING_READS: usize = 65_536;
 
 /// The state of a node that doesn't depend on its role.
 #[derive(Clone, Debug)]
@@ -26,8 +30,11 @@ pub(crate) struct Common<S> {
     pub(crate) outbox: Outbox,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
-    /// Until this tick a promise to a leader may hold that was made before the node was restarted.
+    /// Until this tick a promise to a leader may hold, on which its lease counts. It outlives the term in which it was
+    /// given and, as far as the node can know, its own restart. Only while leases are on.
     pub(crate) bound_until: u64,
+    /// The highest term that is known to be durable.
+    pub(crate) durable_term: Term,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
     pub(crate) counters: Counters,
@@ -72,6 +79,18 @@ impl<S: Storage> Common<S> {
         HardState { term: self.term, vote: self.vote, commit: self.log.committed() }
     }
 
+    /// A leader was heard: for an election time-out its lease counts on this node's vote going to nobody.
+    pub(crate) fn promise(&mut self) {
+        if self.config.lease_reads {
+            self.bound_until = self.clock.now().saturating_add(u64::from(self.config.election_ticks));
+        }
+    }
+
+    /// May some leader's lease still count on this node?
+    pub(crate) fn is_bound(&self) -> bool {
+        self.clock.now() < self.bound_until
+    }
+
     /// Sends a message of this term.
     pub(crate) fn send(&mut self, to: NodeId, body: Body) {
         self.send_in_term(to, self.term, body);
@@ -80,6 +99,22 @@ impl<S: Storage> Common<S> {
     /// Sends a message of another term.
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
         self.dispatch(Message { from: self.id(), to, term, body });
+    }
+
+    /// Answers a heartbeat. On a node that leases rely on the answer is a promise to the leader of this term, which a crash
+    /// must not make it forget: it waits until the term is durable.
+    pub(crate) fn answer_heartbeat(&mut self, to: NodeId, context: Bytes) {
+        let message = Message {
+            from: self.id(),
+            to,
+            term: self.term,
+            body: Body::HeartbeatReply(HeartbeatReply { context }),
+        };
+        if self.config.lease_reads && self.durable_term < self.term {
+            self.outbox.held.push(message);
+        } else {
+            self.dispatch(message);
+        }
     }
 
     /// Sends a message of no term, for the node that it came from.

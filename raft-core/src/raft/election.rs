@@ -44,7 +44,9 @@ pub(crate) fn on_request<S: Storage>(
     term: Term,
     request: RequestVote,
 ) -> Next {
-    let free = common.vote.is_none() && leader.is_none();
+    // The gate drops requests of higher terms while a lease may count on this node; the term may have come before.
+    let bound = common.is_bound() && !request.by_transfer;
+    let free = common.vote.is_none() && leader.is_none() && !bound;
     let ahead = ballot == Ballot::PreVote && term > common.term;
     let may_vote = common.vote == Some(from) || free || ahead;
     let granted = may_vote && common.log.is_up_to_date(request.last);

@@ -4,20 +4,17 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, HeartbeatReply, NodeId, Propose, ReadIndex,
-    ReadIndexReply, Snapshot,
+    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, NodeId, Propose, ReadIndex, ReadIndexReply,
+    Snapshot,
 };
 
-use super::common::{Common, Next};
+use super::common::{Common, MAX_PENDING_READS, Next};
 use super::snapshot::{self, SnapshotPlan};
 use crate::error::{ProposeError, ReadError};
 use crate::log::AppendPlan;
 use crate::report::{DroppedRead, ReadMode, ReadState};
 use crate::storage::Storage;
 use crate::trace::{debug, info};
-
-/// How many reads may wait for an answer.
-pub(crate) const MAX_PENDING_READS: usize = 65_536;
 
 /// A node that follows a leader, or waits for one.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +40,7 @@ impl Follower {
     /// A word from the leader: wait for it again.
     fn hear<S: Storage>(&mut self, common: &mut Common<S>, leader: NodeId) {
         common.clock.restart_election();
+        common.promise();
         if self.leader != Some(leader) {
             // A term has one leader (§5.2): this is the first that is heard of it, or the end of an interval in
             // which it was forgotten.
@@ -94,7 +92,7 @@ impl Follower {
     ) -> Next {
         self.hear(common, from);
         common.log.commit_to(heartbeat.commit);
-        common.send(from, Body::HeartbeatReply(HeartbeatReply { context: heartbeat.context }));
+        common.answer_heartbeat(from, heartbeat.context);
         Next::Stay
     }
 

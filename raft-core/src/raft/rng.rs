@@ -1,5 +1,8 @@
 //! The random numbers of a node: splitmix64, whose whole state is one number.
 
+#[cfg(test)]
+mod tests;
+
 use raft_proto::NodeId;
 
 /// A deterministic generator. The node's id is mixed into the seed: nodes that were given the same one would draw

@@ -7,13 +7,18 @@
 //!   InstallSnapshot │ dropped               │ follow its sender   │ follow its sender in that term
 //!   RequestVote     │ dropped               │ delivered           │ dropped while a leader is heard ², else step down
 //!   PreVote         │ refused with ours     │ delivered           │ dropped while a leader is heard ², else delivered
-//!   pre-vote grant  │ dropped               │ delivered           │ delivered: it carries the term asked for
+//!   pre-vote grant  │ dropped               │ dropped             │ delivered if it carries the very next term ³
 //!   other answers   │ dropped               │ delivered           │ step down
 //!   Propose, ReadIndex: no term, delivered
 //! ```
 //!
 //! ¹ with pre-vote or check-quorum, so that a node that is stuck at a higher term, and to which no one listens, can
 //! tell the leader (thesis §9.6). ² with check-quorum, unless the leader itself asked for the campaign (thesis §4.2.3).
+//! ³ it repeats the term that was asked for, and a pre-candidate asks for the one after its own: a grant of any other
+//! is a late answer to an earlier question.
+
+#[cfg(test)]
+mod tests;
 
 use raft_proto::{
     AppendEntries, AppendEntriesReply, Body, Entry, Index, LogPosition, Message, NodeId, Propose, Snapshot,
@@ -56,6 +61,8 @@ pub(crate) enum Dropped {
     LowerTerm,
     /// A leader was heard within an election time-out.
     InLease,
+    /// A pre-vote was granted for another term than the one that this node would campaign in.
+    OtherTerm,
 }
 
 impl core::fmt::Display for Dropped {
@@ -63,6 +70,7 @@ impl core::fmt::Display for Dropped {
         f.write_str(match self {
             Dropped::LowerTerm => "its term is over",
             Dropped::InLease => "a leader was heard within an election time-out",
+            Dropped::OtherTerm => "it grants a pre-vote of another term",
         })
     }
 }
@@ -71,6 +79,10 @@ impl core::fmt::Display for Dropped {
 pub(crate) fn judge(view: &View, message: &Message) -> Verdict {
     if is_termless(&message.body) {
         return Verdict::Deliver;
+    }
+    if matches!(message.body, Body::PreVoteReply(VoteReply::Granted)) {
+        let asked = message.term == view.term.next();
+        return if asked { Verdict::Deliver } else { Verdict::Drop(Dropped::OtherTerm) };
     }
     if message.term < view.term {
         return judge_lower(view, &message.body);
@@ -117,11 +129,11 @@ fn judge_higher(view: &View, message: &Message, leads: Option<NodeId>) -> Verdic
         Body::RequestVote(vote) | Body::PreVote(vote) if view.in_lease && !vote.by_transfer => {
             Verdict::Drop(Dropped::InLease)
         }
-        Body::PreVote(_) | Body::PreVoteReply(VoteReply::Granted) => Verdict::Deliver,
+        Body::PreVote(_) => Verdict::Deliver,
         Body::RequestVote(_) if view.role == RoleKind::Follower => step_down(Timer::Keep),
         Body::RequestVote(_)
         | Body::RequestVoteReply(_)
-        | Body::PreVoteReply(VoteReply::Refused)
+        | Body::PreVoteReply(_)
         | Body::AppendEntries(_)
         | Body::AppendEntriesReply(_)
         | Body::InstallSnapshot(_)

@@ -93,10 +93,10 @@ impl Engine {
         })
     }
 
-    /// Opens what a test's backend holds, or makes it.
+    /// Opens what a test's backend holds, or makes it. Every read goes to the backend.
     #[cfg(test)]
     pub(super) fn over(backend: impl redb::StorageBackend) -> Result<Engine> {
-        guarded(|| Ok(Engine { database: verifying().create_with_backend(backend)? }))
+        guarded(|| Ok(Engine { database: verifying().set_cache_size(0).create_with_backend(backend)? }))
     }
 
     pub(super) fn state(&self) -> Result<State> {

@@ -252,6 +252,83 @@ fn after_a_failed_flush_nothing_is_written_any_more() {
     assert!([4, 8].contains(&disk.reader.last_index().get()));
 }
 
+/// The engine doesn't verify its pages when it reads them; our own digests tell.
+#[test]
+fn an_entry_that_rots_in_a_running_process_is_found_when_it_is_read() {
+    let tape = Tape::default();
+    let engine = Engine::over(tape.clone()).unwrap();
+    engine.commit(&[Change::Put(&entries(1, 1..30))], &State::default()).unwrap();
+    let range = Index::new(1)..Index::new(30);
+    let mut got = Vec::new();
+    engine.view().unwrap().entries(range.clone(), u64::MAX, &mut got).unwrap();
+    assert_eq!(got, entries(1, 1..30));
+
+    let rotten = b"17 of 1 17 of 1";
+    {
+        let file = &mut tape.0.lock().unwrap().file;
+        let places: Vec<_> = (0..file.len()).filter(|at| file[*at..].starts_with(rotten)).collect();
+        assert!(!places.is_empty());
+        places.into_iter().for_each(|at| file[at] ^= 4);
+    }
+    let error = engine.view().unwrap().entries(range, u64::MAX, &mut Vec::new()).unwrap_err();
+    let expected = Corruption::Entry(Index::new(17));
+    assert!(matches!(&error, engine::EngineError::Corrupt(what) if *what == expected), "{error:?}");
+}
+
+#[test]
+fn the_witness_loses_one_number_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(ACKNOWLEDGED);
+    std::fs::write(&path, Witness::content(40)).unwrap();
+    for number in 41..45 {
+        let mut witness = Witness::open(&path).unwrap();
+        witness.set(number).unwrap();
+        assert_eq!(witness.number().unwrap(), Some(number));
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 8, 23, 4096, 4096 + 15] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            assert!(witness.number().unwrap().is_some_and(|left| left + 1 >= number));
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    std::fs::write(&path, []).unwrap();
+    assert_eq!(Witness::open(&path).unwrap().number().unwrap(), None);
+}
+
+#[test]
+fn a_record_with_any_bit_flipped_is_none() {
+    let mut encoded = bytes::BytesMut::new();
+    let entry = &entries(7, 300..301)[0];
+    record::encode_entry(entry, &mut encoded);
+    assert_eq!(record::decode_entry(entry.index, &encoded).as_ref(), Some(entry));
+    assert_eq!(record::decode_entry(entry.index.next(), &encoded), None, "in another's place");
+
+    let node = NodeId::new(3).unwrap();
+    let metadata = raft_proto::SnapshotMetadata { index: Index::new(4), ..Default::default() };
+    let state = State {
+        number: 9,
+        hard_state: HardState { term: Term::new(5), vote: Some(node), commit: Index::new(6) },
+        base: LogPosition { term: Term::new(1), index: Index::new(2) },
+        last: Index::new(8),
+        snapshot: Some(Snapshot { metadata, data: Bytes::from_static(b"data") }),
+        bootstrap: ConfState::of_voters([node]),
+    };
+    let other = state.encode();
+    assert_eq!(State::decode(&other), Some(state));
+    for bit in 0..encoded.len() * 8 {
+        let mut flipped = encoded.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(record::decode_entry(entry.index, &flipped), None, "bit {bit}");
+    }
+    for bit in 0..other.len() * 8 {
+        let mut flipped = other.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(State::decode(&flipped), None, "bit {bit}");
+    }
+}
+
 #[test]
 fn the_shape_of_a_log_follows_its_entries() {
     let terms = [1, 1, 3, 3, 3, 4, 7, 7].map(Term::new);

@@ -106,20 +106,24 @@ fn a_retry_gets_the_outcome_of_the_first_time_also_after_a_restore() {
 
 #[test]
 fn the_session_that_was_used_the_longest_time_ago_is_forgotten_first() {
-    let mut at = At(Machine::new(), 0);
-    let nth = |n: usize| in_session(&format!("client {n}"), 1, swap("k", None, None));
-    for n in 0..MAX_SESSIONS {
-        at.apply(&nth(n));
+    for restarts in [false, true] {
+        let mut at = At(Machine::new(), 0);
+        let nth = |n: usize| in_session(&format!("client {n}"), 1, swap("k", None, None));
+        for n in 0..MAX_SESSIONS {
+            at.apply(&nth(n));
+        }
+        // A retry is a use, so the second is the oldest now.
+        at.apply(&nth(0));
+        if restarts {
+            at.0 = restored(&mut at.0);
+        }
+        at.apply(&nth(MAX_SESSIONS));
+        assert_eq!(at.0.sessions(), MAX_SESSIONS);
+        at.apply(&command(put("k", "v")));
+        assert_eq!(at.apply(&nth(0)), Outcome::Swapped);
+        assert_eq!(at.apply(&nth(2)), Outcome::Swapped);
+        assert_eq!(at.apply(&nth(1)), Outcome::NotSwapped { current: Some(bytes("v")) });
     }
-    // A retry is a use, so the second is the oldest now.
-    at.apply(&nth(0));
-    at.0 = restored(&mut at.0);
-    at.apply(&nth(MAX_SESSIONS));
-    assert_eq!(at.0.sessions(), MAX_SESSIONS);
-    at.apply(&command(put("k", "v")));
-    assert_eq!(at.apply(&nth(0)), Outcome::Swapped);
-    assert_eq!(at.apply(&nth(2)), Outcome::Swapped);
-    assert_eq!(at.apply(&nth(1)), Outcome::NotSwapped { current: Some(bytes("v")) });
 }
 
 #[test]
@@ -168,6 +172,24 @@ fn a_frozen_machine_stays_as_it_was_while_the_other_goes_on() {
     }
     assert_eq!(at.0.len(), len);
     assert_eq!(contents(&mut at.0).len(), len);
+}
+
+#[test]
+fn a_key_that_waits_to_move_back_does_not_hide_what_is_written_next() {
+    let write = |n| Versioned { value: bytes("v"), modified: Index::new(n) };
+    let mut store = Store::default();
+    store.put(bytes("a"), write(1));
+    let frozen = store.freeze();
+    store.put(bytes("a"), write(2));
+    store.put(bytes("b"), write(3));
+    drop(frozen);
+    store.put(bytes("a"), write(4));
+    store.remove(b"b");
+    for _ in 0..2 {
+        assert_eq!(store.get(b"a"), Some(&write(4)));
+        assert_eq!((store.get(b"b"), store.len()), (None, 1));
+        store.settle();
+    }
 }
 
 #[test]

@@ -75,8 +75,9 @@ fn flip_everywhere(files: &[(PathBuf, Vec<u8>)], name: &str, stride: usize, expe
             Err(DiskError::Corrupt { .. } | DiskError::UnknownFormat { .. }) => refused += 1,
             Err(error) => panic!("{name}, byte {place}: {error:?}"),
         }
-        // Every byte of the head, samples of the rest.
-        place += if place < 400 { 1 } else { 1 + (chance() % stride as u64) as usize };
+        // Most of the engine's head, samples of the rest.
+        let step = if place < 330 { 2 } else { stride as u64 };
+        place += 1 + (chance() % step) as usize;
     }
     assert!(refused > 0, "no flip in {name} was found out ({intact} did no harm)");
 }
@@ -86,7 +87,7 @@ fn a_flipped_bit_in_a_closed_log_is_found_out_or_does_no_harm() {
     silence_the_engine();
     let dir = tempfile::tempdir().unwrap();
     let expected = history(dir.path());
-    flip_everywhere(&files(dir.path()), "log.redb", 1500, &expected);
+    flip_everywhere(&files(dir.path()), "log.redb", 3000, &expected);
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_flipped_bit_in_the_log_of_a_killed_process_is_found_out_or_does_no_harm() {
             disk.writer.write(&[appended(1 + n / 4, n * 5 + 1..=n * 5 + 5, n * 4)], true).unwrap();
         }
     });
-    flip_everywhere(&files, "log.redb", 1500, &expected);
+    flip_everywhere(&files, "log.redb", 3000, &expected);
     flip_everywhere(&files, "IDENTITY", 1, &expected);
 }
 
@@ -211,30 +212,5 @@ fn flip_both(files: &[(PathBuf, Vec<u8>)], places: &[usize], expected: Option<&[
         (Ok(disk), Some(expected)) => assert_eq!(read_all(&disk), expected),
         (Err(DiskError::Corrupt { what: Corruption::Witness, .. }), None) => {}
         (other, _) => panic!("{other:?}"),
-    }
-}
-
-/// Bits that rot while the process runs: the entry's own digest tells, in whatever the engine hands out.
-#[test]
-fn a_bit_that_rots_in_a_running_process_is_found_when_it_is_read() {
-    silence_the_engine();
-    let dir = tempfile::tempdir().unwrap();
-    let mut disk = open(dir.path()).unwrap();
-    disk.writer.write(&[appended(1, 1..=50, 0)], true).unwrap();
-    drop(disk);
-    let disk = open(dir.path()).unwrap();
-    let path = dir.path().join("log.redb");
-    let bytes = fs::read(&path).unwrap();
-    // The payload of each entry, wherever it lies.
-    let flipped: Vec<u8> = bytes.iter().map(|byte| if *byte == b'x' { b'y' } else { *byte }).collect();
-    fs::write(&path, flipped).unwrap();
-    let mut got = Vec::new();
-    let result = disk.reader.entries(index(1)..index(51), u64::MAX, &mut got);
-    // Pages that the engine had in memory are as they were.
-    match result {
-        Ok(()) => assert_eq!(got, entries(1, 1..=50)),
-        Err(error) => {
-            assert!(matches!(error, raft_kv::disk::ReadError::Disk(DiskError::Corrupt { .. })), "{error}")
-        }
     }
 }

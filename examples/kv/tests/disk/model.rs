@@ -1,5 +1,7 @@
 //! The folder does what a `Vec` would do.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use proptest::prelude::*;
 use raft_kv::disk::{Disk, ReadError, WriteBatch};
 use raft_proto::{Entry, HardState, Index, LogPosition, Snapshot};
@@ -94,6 +96,10 @@ impl Model {
         if !self.base.index.is_zero() {
             assert!(matches!(reader.term(self.base.index.prev()), Err(ReadError::Compacted)));
         }
+        let beyond = reader.entries(self.base.index.next()..self.last().index.plus(2), 1, &mut Vec::new());
+        assert!(matches!(beyond, Err(ReadError::Unavailable)), "{beyond:?}");
+        let before = reader.entries(self.base.index..self.last().index.next(), 1, &mut Vec::new());
+        assert!(matches!(before, Err(ReadError::Compacted)), "{before:?}");
         self.check_limits(disk);
     }
 
@@ -230,34 +236,58 @@ fn what_was_compacted_away_leaves_the_file_bit_by_bit() {
 }
 
 #[test]
+fn a_log_that_is_compacted_again_and_again_does_not_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = open(dir.path()).unwrap();
+    let mut sizes = Vec::new();
+    for last in (1..=12).map(|round| round * 3_000) {
+        disk.writer.write(&[appended(1, last - 2_999..=last, last)], true).unwrap();
+        let snapshot = make_snapshot(&disk.snapshots, at(1, last), b"state");
+        disk.writer.record_snapshot(&snapshot).unwrap();
+        sizes.push(std::fs::metadata(dir.path().join("log.redb")).unwrap().len());
+    }
+    assert!(sizes[11] <= sizes[3], "{sizes:?}");
+}
+
+/// Tails are replaced and heads compacted away meanwhile. What can be seen is always whole: consecutive, and each entry is
+/// the one of its term.
+#[test]
 fn readers_go_on_beside_the_writer() {
     let dir = tempfile::tempdir().unwrap();
     let Disk { reader, mut writer, snapshots } = open(dir.path()).unwrap();
-    let beside = {
-        let reader = reader.clone();
-        std::thread::spawn(move || {
-            let mut seen = 0;
-            // What can be seen is always whole: consecutive, and with the contents of its index.
-            while seen < 600 {
+    let done = AtomicBool::new(false);
+    let reads = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Ordering::Relaxed) {
                 let (first, last) = (reader.first_index(), reader.last_index());
                 let mut got = Vec::new();
                 match reader.entries(first..last.next(), u64::MAX, &mut got) {
                     Ok(()) => {
-                        assert_eq!(got, entries(1, first.get()..=last.get()));
-                        seen = last.get();
+                        let indexes: Vec<_> = got.iter().map(|entry| entry.index.get()).collect();
+                        assert_eq!(indexes, (first.get()..=last.get()).collect::<Vec<_>>());
+                        assert!(got.iter().all(|it| *it == entry(it.term.get(), it.index.get())));
+                        reads += 1;
                     }
-                    Err(ReadError::Compacted) => {}
+                    // The log changed between the two calls.
+                    Err(ReadError::Compacted | ReadError::Unavailable) => {}
                     Err(error) => panic!("{error}"),
                 }
             }
-        })
-    };
-    for n in 0..60 {
-        writer.write(&[appended(1, n * 10 + 1..=n * 10 + 10, n * 10 + 10)], true).unwrap();
-        if n % 10 == 9 {
-            let snapshot = make_snapshot(&snapshots, at(1, n * 10 + 10), b"state");
-            writer.record_snapshot(&snapshot).unwrap();
+            reads
+        });
+        for n in 1..=60 {
+            let last = reader.last_index().get();
+            writer.write(&[appended(2 * n, last + 1..=last + 20, last)], true).unwrap();
+            // Fifteen become two.
+            writer.write(&[appended(2 * n + 1, last + 6..=last + 7, last + 5)], true).unwrap();
+            if n % 10 == 9 {
+                let snapshot = make_snapshot(&snapshots, at(2 * n, last + 5), b"state");
+                writer.record_snapshot(&snapshot).unwrap();
+            }
         }
-    }
-    beside.join().unwrap();
+        done.store(true, Ordering::Relaxed);
+        reading.join().unwrap()
+    });
+    assert!(reads > 0);
 }

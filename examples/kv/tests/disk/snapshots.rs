@@ -55,7 +55,6 @@ fn a_snapshot_goes_from_one_node_to_another_and_replaces_its_log() {
     assert_eq!(transfer(&sender.snapshots, &snapshot, receiving), descriptor);
     assert!(receiver.snapshots.has(&descriptor));
 
-    // With another vote than that of the older term.
     let batch = WriteBatch {
         snapshot: Some(snapshot.clone()),
         entries: entries(2, 26..=27),
@@ -133,6 +132,40 @@ fn a_received_file_that_is_not_what_was_announced_is_refused() {
     // Or that of another position.
     damaged(receive(SnapshotDescriptor { index: index(9), ..descriptor }, &whole));
     assert_eq!(snapshot_files(dir.path()).len(), 1);
+}
+
+/// Whoever restores from it sees no more than the chunk before the damage.
+#[test]
+fn a_damaged_chunk_is_found_when_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = open(dir.path()).unwrap();
+    let snapshot = make_snapshot(&disk.snapshots, at(1, 1), &long_state());
+    let descriptor = SnapshotDescriptor::of(&snapshot).unwrap();
+    let path = dir.path().join(snapshot_files(dir.path()).remove(0));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[300_000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let mut seen = Vec::new();
+    let error = disk.snapshots.open(&descriptor).unwrap().read_to_end(&mut seen).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    assert!(seen.len() <= 300_000 && long_state().starts_with(&seen));
+
+    let mut reader = disk.snapshots.send(&descriptor).unwrap();
+    let sent = std::iter::from_fn(|| reader.next_chunk(1 << 20).transpose()).last();
+    assert!(matches!(sent, Some(Err(SnapshotError::Damaged(_)))), "{sent:?}");
+}
+
+/// A file that is sound, and another one than was recorded.
+#[test]
+fn another_snapshot_of_the_same_position_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = open(dir.path()).unwrap();
+    let one = SnapshotDescriptor::of(&make_snapshot(&disk.snapshots, at(1, 1), b"one")).unwrap();
+    let name_of_one = snapshot_files(dir.path()).remove(0);
+    make_snapshot(&disk.snapshots, at(1, 1), b"two");
+    let name_of_two = snapshot_files(dir.path()).into_iter().find(|name| *name != name_of_one).unwrap();
+    fs::copy(dir.path().join(name_of_two), dir.path().join(name_of_one)).unwrap();
+    assert_eq!(read_state(&disk.snapshots, &one).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
 }
 
 #[test]

@@ -21,8 +21,7 @@ use raft_proto::{Body, Index, NodeId, ReadIndex, ReadIndexReply};
 
 use super::Leader;
 use crate::error::ReadError;
-use crate::raft::common::{Common, Next};
-use crate::raft::follower::MAX_PENDING_READS;
+use crate::raft::common::{Common, MAX_PENDING_READS, Next};
 use crate::report::{ReadMode, ReadState};
 use crate::storage::Storage;
 use crate::trace::debug;
