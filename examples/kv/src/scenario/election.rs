@@ -3,7 +3,7 @@
 use super::Play;
 use super::checks;
 use super::client::{Answer, Ask};
-use super::logs::Mark;
+use super::logs::{Event, Mark};
 use super::stage::{NODES, Setup, Stage};
 use super::story::{Failure, claim, phrase};
 
@@ -70,7 +70,7 @@ pub(super) async fn one_alone(play: &Play) -> Result<(), Failure> {
     stage.story.step("Node 1 again, with the same data and with PreVote.");
     stage.kill(&[1]);
     stage.refresh()?;
-    let voted = |event: &&super::logs::Event| event.msg == "vote received";
+    let voted = |event: &&Event| event.msg == "vote received";
     let voted = stage.logs.of(1, &mark).iter().rev().find(voted).and_then(|event| event.number("term"));
     stage.setup.pre_vote = true;
     let mark = stage.logs.mark();
@@ -108,7 +108,7 @@ pub(super) async fn two_of_three(play: &Play) -> Result<(), Failure> {
     stage.start(&[1]).await?;
     stage
         .until("that node 1 asks for votes", |logs| {
-            let own = |event: &super::logs::Event| event.msg == "vote received";
+            let own = |event: &Event| event.msg == "vote received";
             logs.of(1, &start).iter().any(own).then_some(())
         })
         .await?;
@@ -186,7 +186,7 @@ pub(super) async fn heartbeats(play: &Play) -> Result<(), Failure> {
     for heard in outcome? {
         stage.story.event(&heard.first);
         stage.story.event(&heard.last);
-        let drawn = |event: &&super::logs::Event| event.msg == "role";
+        let drawn = |event: &&Event| event.msg == "role";
         let drawn = stage.logs.of(heard.node, &start).iter().rev().find(drawn);
         let ticks = drawn.and_then(|event| event.number("timeout")).unwrap_or(0);
         stage.story.ok(format_args!(
@@ -214,10 +214,19 @@ pub(super) async fn heartbeats(play: &Play) -> Result<(), Failure> {
         "a follower waits anew at each word from the leader, and campaigns when none comes in time",
     );
 
+    leader_dies(&mut stage, &followers, (leader, term)).await
+}
+
+/// The end of `election-3`: without heartbeats they do campaign.
+async fn leader_dies(
+    stage: &mut Stage,
+    followers: &[u64],
+    (leader, term): (u64, u64),
+) -> Result<(), Failure> {
     stage.story.step("The counter-proof: the leader dies, and with it its heartbeats.");
     let mark = stage.logs.mark();
     stage.kill(&[leader]);
-    let (next, later) = stage.leader(&followers, &mark).await?;
+    let (next, later) = stage.leader(followers, &mark).await?;
     stage.tell(&mark, &ELECTION);
     let ticks: Vec<u64> = followers
         .iter()
