@@ -19,6 +19,7 @@ mod cluster;
 mod log_flow;
 mod oracle;
 mod storage_failures;
+mod sync_async;
 mod words;
 
 mod disruption;
@@ -29,4 +30,5 @@ mod pipeline;
 mod proposals;
 mod reads;
 mod replication;
+mod schedule;
 mod snapshots;
