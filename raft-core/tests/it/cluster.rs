@@ -35,6 +35,9 @@ pub struct Slot {
     pub dropped: Vec<DroppedRead>,
 }
 
+/// Which messages are lost.
+type Loss = Box<dyn FnMut(&Message) -> bool>;
+
 /// Some nodes and the messages between them.
 pub struct Cluster {
     slots: BTreeMap<u64, Slot>,
@@ -42,7 +45,7 @@ pub struct Cluster {
     pub network: VecDeque<Message>,
     /// Links that lose everything, by direction.
     cut: BTreeSet<(u64, u64)>,
-    lose: Option<Box<dyn FnMut(&Message) -> bool>>,
+    lose: Option<Loss>,
     lost: Vec<Message>,
     /// Every message that ever left.
     pub sent: Vec<Message>,

@@ -76,7 +76,8 @@ fn imports(module: &str, source: &str, modules: &[String]) -> Vec<String> {
             if boundary.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
                 continue;
             }
-            let mut base: Vec<&str> = if root == "crate::" { Vec::new() } else { module.split('/').collect() };
+            let mut base: Vec<&str> =
+                if root == "crate::" { Vec::new() } else { module.split('/').collect() };
             let mut tree = &source[at..];
             loop {
                 if let Some(after) = tree.strip_prefix("crate::").or_else(|| tree.strip_prefix("self::")) {

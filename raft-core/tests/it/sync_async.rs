@@ -22,7 +22,7 @@ fn cluster(plain: bool, async_writes: bool) -> Cluster {
 
 #[test]
 fn where_disks_write_at_once_both_ways_send_the_same_messages() {
-    check(60, &(events(World::Network, 300), ANY), |(schedule, plain)| {
+    check(40, &(events(World::Network, 300), ANY), |(schedule, plain)| {
         let run = |async_writes| {
             let mut cluster = cluster(plain, async_writes);
             for event in &schedule {
@@ -88,7 +88,7 @@ fn whenever_the_disks_write_the_committed_logs_are_the_same() {
 
 #[test]
 fn whatever_happens_nothing_committed_is_lost_and_all_agree_in_the_end() {
-    check(120, &(events(World::All, 500), ANY, ANY), |(schedule, plain, async_writes)| {
+    check(80, &(events(World::All, 500), ANY, ANY), |(schedule, plain, async_writes)| {
         let mut cluster = cluster(plain, async_writes);
         for event in &schedule {
             happen(&mut cluster, *event);
