@@ -27,6 +27,7 @@
 //! A node that doesn't lead passes writes and lease reads on to the leader, once (`X-Raft-Forwarded-By`); where there is none
 //! it waits for one until the request's deadline (`X-Raft-Timeout-Ms`).
 
+pub(crate) mod connections;
 mod forward;
 mod request;
 mod response;
@@ -404,21 +405,4 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Delete { .. } => "delete",
         Operation::CompareAndSet { .. } => "compare-and-set",
     }
-}
-
-/// Serves until told to stop, then lets the requests that are under way come to an end.
-///
-/// # Errors
-/// The listener failed.
-pub(crate) async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    use axum::serve::ListenerExt;
-    let listener = listener.tap_io(|stream| {
-        // It only costs time where it fails.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }

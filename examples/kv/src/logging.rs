@@ -73,7 +73,7 @@ fn write_lines(mut sink: impl Write, lines: &Receiver<Line>, dropped: &AtomicU64
         if lost > 0 {
             let _ = writeln!(
                 buffer,
-                "{{\"ts\":{},\"level\":\"WARN\",\"msg\":\"log lines were dropped\",\"lines\":{lost}}}",
+                "{{\"ts\":{},\"level\":\"WARNING\",\"msg\":\"log lines were dropped\",\"lines\":{lost}}}",
                 Millis::now()
             );
         }
@@ -262,6 +262,6 @@ mod tests {
         assert_eq!(lines[0]["path"], "a\nb");
         assert_eq!(lines[0]["up"], true);
         assert!(lines[0]["ts"].as_f64().unwrap() > 1.6e12);
-        assert_eq!(lines[1]["level"], "WARN");
+        assert_eq!(lines[1]["level"], "WARNING");
     }
 }

@@ -181,7 +181,8 @@ async fn run_parts(
     let until = async move {
         let _ = stopped.wait_for(Option::is_some).await;
     };
-    let mut http = tokio::spawn(http::serve(http_listener, http::router(app), until));
+    let mut http =
+        tokio::spawn(http::connections::serve(http_listener, http::router(app), until, log.clone()));
     say_ready(options);
 
     let mut stop = stop;

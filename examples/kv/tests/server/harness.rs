@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::proxy::Network;
+
 /// How long anything may take that must happen in the end. Generous: the machine may be busy.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -38,7 +40,7 @@ pub(crate) fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
     wait_for(what, || ask().then_some(()));
 }
 
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -232,6 +234,8 @@ pub(crate) fn signal(name: &str, pid: u32) {
 /// Several servers that form a cluster.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
+    /// Between the nodes, if it can be cut.
+    pub(crate) network: Network,
     // Removed after the processes are gone.
     _dir: TempDir,
 }
@@ -239,28 +243,47 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Addresses and folders for `count` nodes; none runs yet.
     pub(crate) fn new(count: u64, flags: &[&str]) -> Cluster {
+        Cluster::build(count, flags, |_, _, addr| addr)
+    }
+
+    /// `reached` says where one node reaches another that listens at this address.
+    fn build(
+        count: u64,
+        flags: &[&str],
+        mut reached: impl FnMut(u64, u64, SocketAddr) -> SocketAddr,
+    ) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let places: Vec<(u64, SocketAddr, SocketAddr)> =
             (1..=count).map(|id| (id, free_addr(), free_addr())).collect();
-        let members: Vec<String> = places.iter().map(|(id, _, raft)| format!("{id}/{raft}")).collect();
-        let node = |&(id, http, raft): &(u64, SocketAddr, SocketAddr)| {
+        let mut node = |&(id, http, raft): &(u64, SocketAddr, SocketAddr)| {
+            let members: Vec<String> = places
+                .iter()
+                .map(|(to, _, addr)| {
+                    let addr = if *to == id { *addr } else { reached(id, *to, *addr) };
+                    format!("{to}/{addr}")
+                })
+                .collect();
             let dir = dir.path().join(format!("node-{id}"));
-            Node {
-                id,
-                http,
-                raft,
-                arguments: arguments(id, http, raft, &members.join(","), &dir, flags),
-                dir,
-                child: None,
-                stopped: false,
-            }
+            let arguments = arguments(id, http, raft, &members.join(","), &dir, flags);
+            Node { id, http, raft, dir, arguments, child: None, stopped: false }
         };
-        Cluster { nodes: places.iter().map(node).collect(), _dir: dir }
+        let nodes = places.iter().map(&mut node).collect();
+        Cluster { nodes, network: Network::default(), _dir: dir }
     }
 
     /// The same, running, with a leader.
     pub(crate) fn start(count: u64, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::new(count, flags);
+        cluster.start_all();
+        cluster.leader();
+        cluster
+    }
+
+    /// The same, with a network that can be cut.
+    pub(crate) fn start_proxied(count: u64, flags: &[&str]) -> Cluster {
+        let mut network = Network::default();
+        let mut cluster = Cluster::build(count, flags, |from, to, addr| network.add(from, to, addr));
+        cluster.network = network;
         cluster.start_all();
         cluster.leader();
         cluster

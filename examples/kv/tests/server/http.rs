@@ -202,3 +202,16 @@ fn status_and_health() {
     assert_eq!(health.status, 503);
     assert!(health.json()["error"].as_str().unwrap().starts_with("no leader is known"));
 }
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    let cluster = single(&[]);
+    let addr = cluster.nodes[0].http;
+    let put =
+        |number: u32| format!("PUT /kv/k{number} HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n{number}");
+    let get = "GET /kv/k1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = exchange(addr, format!("{}{}{get}", put(1), put(2)).as_bytes()).unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 204").count(), 2, "{text}");
+    assert!(text.ends_with("\r\n\r\n1"), "{text}");
+}
