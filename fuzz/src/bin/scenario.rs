@@ -14,6 +14,9 @@ struct Args {
     /// Scripts, or folders of them.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// Prints each difference as an entry of divergences.md, to which its reason must be added.
+    #[arg(long)]
+    as_divergence: bool,
 }
 
 fn main() -> ExitCode {
@@ -56,7 +59,13 @@ fn main() -> ExitCode {
             Outcome::Passed => passed += 1,
             Outcome::Failed(difference) => {
                 failed += 1;
-                println!("{name}: {difference}");
+                if args.as_divergence {
+                    let script = files.get(at).and_then(|file| file.file_name()).unwrap_or_default();
+                    let (script, line) = (script.to_string_lossy(), difference.line);
+                    println!("### {script}, line {line}\n\n```text\n{}```\n", difference.actual);
+                } else {
+                    println!("{name}: {difference}");
+                }
             }
             Outcome::Unreadable(error) => {
                 failed += 1;

@@ -44,16 +44,12 @@ impl Environment {
     /// Runs a directive and gives its output.
     pub(super) fn run(&mut self, directive: &Directive) -> String {
         self.out.clear();
-        let result = self.dispatch(directive);
-        match result {
-            Err(error) => {
-                self.refusals += 1;
-                if self.quiet {
-                    return error;
-                }
-                self.out.push_str(&error);
+        if let Err(error) = self.dispatch(directive) {
+            self.refusals += 1;
+            if self.quiet {
+                return error;
             }
-            Ok(()) => {}
+            self.out.push_str(&error);
         }
         if self.quiet || self.out.is_empty() { "ok".to_owned() } else { std::mem::take(&mut self.out) }
     }
@@ -132,13 +128,10 @@ impl Environment {
             return Ok(());
         };
         let mut text = format!("Processing:\n{}\nResponses:\n", print::append(&work, false, ""));
-        let result = (|| {
-            if let Some(hard_state) = work.hard_state {
-                node.store.set_hard_state(hard_state);
-            }
-            node.write(work.snapshot.as_ref(), &work.entries)
-        })();
-        if let Err(error) = result {
+        if let Some(hard_state) = work.hard_state {
+            node.store.set_hard_state(hard_state);
+        }
+        if let Err(error) = node.write(work.snapshot.as_ref(), &work.entries) {
             text.truncate(text.len() - "Responses:\n".len());
             self.out.push_str(&text);
             return Err(error);

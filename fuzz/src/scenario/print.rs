@@ -260,10 +260,10 @@ pub(super) fn progress(peer: &PeerStatus) -> String {
     if peer.paused {
         out.push_str(" paused");
     }
-    if let PeerState::Snapshot { pending } = peer.state {
-        if !pending.is_zero() {
-            let _ = write!(out, " pendingSnap={pending}");
-        }
+    if let PeerState::Snapshot { pending } = peer.state
+        && !pending.is_zero()
+    {
+        let _ = write!(out, " pendingSnap={pending}");
     }
     if !peer.recently_active {
         out.push_str(" inactive");
