@@ -110,7 +110,7 @@ impl Leader {
         }
         let first = common.log.last().index.next();
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-        if first.plus(count) > Index::LIMIT {
+        if common.log.last().index.plus(count) > Index::LIMIT {
             return Err(ProposeError::LogFull);
         }
         let mut gate = self.conf_gate;
