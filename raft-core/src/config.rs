@@ -30,8 +30,8 @@ pub struct Config {
     pub check_quorum: bool,
 
     /// Allows [`ReadMode::Lease`](crate::ReadMode::Lease) (thesis §6.4.1). Needs `check_quorum`; all nodes of a cluster
-    /// must agree. Costs a few bytes in each heartbeat, and a restarted node waits an election time-out before it
-    /// votes. Lease reads are linearizable only while no clock runs faster or slower than `lease_drift_ticks`
+    /// must agree. For an election time-out after each such read the heartbeats ask the followers for a promise, and an
+    /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are linearizable only while no clock runs faster or slower than `lease_drift_ticks`
     /// allow. Default false.
     pub lease_reads: bool,
 

@@ -171,7 +171,7 @@ pub enum CampaignError {
     SnapshotPending,
     /// A committed membership change isn't applied yet, so the configuration is not the one to campaign in.
     UnappliedConfChange,
-    /// A leader was heard within an election time-out, and may hold a lease that relies on this node.
+    /// A leader asked for a promise within an election time-out, and may hold a lease that relies on this node.
     BoundByLease,
     /// There is no term after this one.
     TermsExhausted,

@@ -18,7 +18,9 @@
 //! 3. Send its `messages`.
 //! 4. Write its `snapshot`, then `entries`, then `hard_state`, all or none of them, and sync if `must_sync`.
 //! 5. Send its `persisted_messages`.
-//! 6. Restore the `snapshot`, then apply the `committed_entries`, in order. Serve the `read_states` whose index is applied.
+//! 6. Restore the `snapshot`, then apply the `committed_entries`, in order; for a membership change call
+//!    [`apply_conf_change`](RawNode::apply_conf_change), and keep the [`ConfState`] that it returns with the applied index.
+//!    Serve the `read_states` whose index is applied.
 //! 7. [`advance`](RawNode::advance).
 //!
 //! ```

@@ -2,7 +2,7 @@
 //! is heard (§4.2.3).
 
 use raft_core::proto::RequestVote;
-use raft_core::{Body, CampaignError, Config, HardState, MemoryStorage, Message, RoleKind, Status};
+use raft_core::{Body, CampaignError, Config, HardState, MemoryStorage, Message, ReadMode, RoleKind, Status};
 
 use crate::cluster::{Cluster, disk_with, figure_2};
 use crate::words::*;
@@ -348,6 +348,8 @@ fn a_campaign_that_the_leader_asked_for_is_heard() {
 fn a_node_bound_by_a_lease_does_not_campaign_by_hand() {
     let mut cluster = Cluster::with(3, |config| config.lease_reads = true);
     cluster.elect(1);
+    cluster.read(1, "r", ReadMode::Lease).unwrap();
+    cluster.settle();
     assert!(matches!(cluster.node_mut(2).campaign(), Err(CampaignError::BoundByLease)));
     cluster.ticks(2, 9);
     assert!(matches!(cluster.node_mut(2).campaign(), Err(CampaignError::BoundByLease)));

@@ -1,6 +1,7 @@
-//! Reads by a lease (thesis §6.4.1): a quorum has promised not to elect another leader for a while.
+//! Reads by a lease (thesis §6.4.1): a quorum has promised not to elect another leader for a while. It is asked to only
+//! while somebody reads by lease.
 
-use raft_core::{Config, Message, ReadMode, RoleKind};
+use raft_core::{Body, CampaignError, Config, Message, ReadMode, RoleKind};
 
 use crate::cluster::{Cluster, Disk, asynchronous};
 use crate::words::*;
@@ -12,6 +13,15 @@ fn leases(config: &mut Config) {
 fn led(configure: impl Fn(&mut Config)) -> Cluster {
     let mut cluster = Cluster::with(3, configure);
     cluster.elect(1);
+    cluster
+}
+
+/// The same, and somebody reads by lease: the heartbeats of an election time-out from now on ask for the promise.
+fn leased(configure: impl Fn(&mut Config)) -> Cluster {
+    let mut cluster = led(configure);
+    assert!(!serves(&mut cluster, 1), "nothing was promised yet");
+    cluster.settle();
+    cluster.slot_mut(1).reads.clear();
     cluster
 }
 
@@ -28,9 +38,9 @@ fn answered(cluster: &mut Cluster, n: u64) -> usize {
 
 #[test]
 fn a_lease_read_needs_no_round_while_the_lease_holds() {
-    let mut cluster = led(leases);
-    assert!(!serves(&mut cluster, 1), "no heartbeat was answered yet");
-    cluster.settle();
+    let mut cluster = leased(leases);
+    cluster.sent.clear();
+    assert!(serves(&mut cluster, 1), "the round of the first read was answered");
     cluster.round();
     cluster.sent.clear();
     assert!(serves(&mut cluster, 1));
@@ -40,7 +50,7 @@ fn a_lease_read_needs_no_round_while_the_lease_holds() {
 #[test]
 fn a_lease_ends_before_the_followers_promise_does() {
     for (election_ticks, drift, last) in [(10, 1, 7), (10, 0, 8), (20, 3, 15)] {
-        let mut cluster = led(|config| {
+        let mut cluster = leased(|config| {
             leases(config);
             config.election_ticks = election_ticks;
             config.lease_drift_ticks = drift;
@@ -59,14 +69,14 @@ fn a_lease_ends_before_the_followers_promise_does() {
 
 #[test]
 fn a_lease_counts_from_when_its_round_was_sent_not_answered() {
-    let mut cluster = led(leases);
+    let mut cluster = leased(leases);
     cluster.rounds(2);
     cluster.tick(1);
     let beats = cluster.take_if(is_heartbeat);
     cluster.isolate(1);
     cluster.ticks(1, 7);
     cluster.heal();
-    assert!(serves(&mut cluster, 1) || cluster.status(1).pending_reads > 0);
+    assert!(!serves(&mut cluster, 1), "the round before was sent eight ticks ago");
     cluster.take_all();
     for beat in beats {
         cluster.deliver(beat);
@@ -84,8 +94,12 @@ fn a_lease_needs_a_quorum_of_voters() {
     for voter in [3, 4, 5] {
         cluster.cut_link(1, voter);
     }
-    cluster.round();
     assert!(!serves(&mut cluster, 1));
+    cluster.rounds(2);
+    let asked =
+        |message: &&Message| matches!(&message.body, Body::Heartbeat(beat) if !beat.context.is_empty());
+    assert!(cluster.sent.iter().filter(asked).count() >= 12, "four others were asked, and both learners");
+    assert!(!serves(&mut cluster, 1), "node 2 and the learners are no quorum");
 }
 
 #[test]
@@ -104,7 +118,7 @@ fn an_answer_on_which_a_lease_relies_waits_until_its_term_is_durable() {
         asynchronous(config);
     });
     cluster.set_disk(3, Disk::Held);
-    let beat = |n| message(n, 3, 1, heartbeat(0));
+    let beat = |n| message(n, 3, 1, heartbeat_of_round(1));
     cluster.step(beat(1)).unwrap();
     assert_eq!(cluster.take_if(is_heartbeat_reply), [], "term 1 is not durable yet");
     cluster.persist_all(3);
@@ -122,7 +136,7 @@ fn an_answer_on_which_a_lease_relies_waits_until_its_term_is_durable() {
 
 #[test]
 fn a_new_leadership_starts_without_a_lease() {
-    let mut cluster = led(leases);
+    let mut cluster = leased(leases);
     cluster.rounds(3);
     assert!(serves(&mut cluster, 1));
     cluster.step(message(3, 1, 5, heartbeat_reply())).unwrap();
@@ -138,7 +152,7 @@ fn a_new_leadership_starts_without_a_lease() {
 
 #[test]
 fn a_followers_lease_read_is_answered_from_the_lease() {
-    let mut cluster = led(leases);
+    let mut cluster = leased(leases);
     cluster.round();
     cluster.read(2, "r", ReadMode::Lease).unwrap();
     cluster.sent.clear();
@@ -163,6 +177,8 @@ fn no_other_leader_is_elected_while_a_lease_holds_though_clocks_drift() {
             }
         }
         cluster.rounds(21);
+        serves(&mut cluster, 1);
+        cluster.settle();
         let beats: Vec<Message> = {
             cluster.tick(1);
             cluster.take_all()
@@ -232,7 +248,7 @@ fn a_promise_outlives_the_term_in_which_it_was_given() {
         (message(3, 2, 5, pre_refused()), message(3, 2, 6, pre_vote(at(9, 9)))),
         (message(3, 2, 5, heartbeat_reply()), message(3, 2, 5, request_vote(at(9, 9)))),
     ] {
-        let mut cluster = led(leases);
+        let mut cluster = leased(leases);
         cluster.rounds(3);
         cluster.step(late).unwrap();
         assert_eq!((cluster.term(2), cluster.node(2).leader()), (5, None));
@@ -251,5 +267,43 @@ fn a_promise_outlives_the_term_in_which_it_was_given() {
             cluster.pump(2);
             cluster.take_all();
         }
+    }
+}
+
+// -- a lease is kept only while it is asked for
+
+#[test]
+fn whoever_reads_by_no_lease_pays_for_none() {
+    let mut cluster = led(leases);
+    cluster.propose(1, "x").unwrap();
+    cluster.rounds(30);
+    let asks =
+        |message: &&Message| matches!(&message.body, Body::Heartbeat(beat) if !beat.context.is_empty());
+    assert_eq!(cluster.sent.iter().filter(asks).count(), 0, "no promise was asked for");
+    cluster.node_mut(2).campaign().unwrap();
+}
+
+#[test]
+fn a_lease_is_kept_for_an_election_time_out_after_the_last_read() {
+    let mut cluster = leased(leases);
+    let asks =
+        |message: &&Message| matches!(&message.body, Body::Heartbeat(beat) if !beat.context.is_empty());
+    let mut kept = 0;
+    for _ in 0..30 {
+        cluster.sent.clear();
+        cluster.round();
+        kept += usize::from(cluster.sent.iter().any(|message| asks(&message)));
+    }
+    assert_eq!(kept, 9, "the heartbeats of the ticks before the tenth");
+    assert!(cluster.node_mut(2).campaign().is_ok(), "nothing binds it any more");
+}
+
+#[test]
+fn a_follower_promises_to_a_heartbeat_with_a_round_and_to_no_other() {
+    for (beat, binds) in [(heartbeat(0), false), (heartbeat_of_round(1), true)] {
+        let mut cluster = Cluster::with(3, leases);
+        cluster.step(message(1, 2, 1, beat)).unwrap();
+        let bound = matches!(cluster.node_mut(2).campaign(), Err(CampaignError::BoundByLease));
+        assert_eq!(bound, binds);
     }
 }

@@ -87,16 +87,18 @@ fn a_proposal_of_nothing_is_dropped() {
 }
 
 #[test]
-fn a_membership_change_is_refused_while_the_membership_is_fixed() {
+fn a_forwarded_change_that_cannot_be_made_leaves_an_empty_entry_in_its_place() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
-    for payload in [Payload::ConfChange(Default::default()), Payload::ConfChangeV2(Default::default())] {
-        let entries = [Entry { payload, ..Entry::default() }].into_iter().collect();
-        let proposal = Body::Propose(raft_core::proto::Propose { entries });
-        let result = cluster.step(message(2, 1, 0, proposal));
-        assert!(matches!(result, Err(StepError::Proposal(ProposeError::MembershipIsFixed))));
-        assert_eq!(cluster.last(1), 1);
-    }
+    let leave = Entry { payload: Payload::ConfChangeV2(Default::default()), ..Entry::default() };
+    let command = |data| Entry { payload: Payload::Normal(Bytes::from_static(data)), ..Entry::default() };
+    let entries = [command(b"x"), leave, command(b"y")].into_iter().collect();
+    cluster.step(message(2, 1, 0, Body::Propose(raft_core::proto::Propose { entries }))).unwrap();
+    cluster.settle();
+    let payloads: Vec<&Payload> =
+        cluster.slot(3).applied.iter().map(|entry| &entry.payload).skip(1).collect();
+    let normal = |data| Payload::Normal(Bytes::from_static(data));
+    assert_eq!(payloads, [&normal(b"x"), &Payload::default(), &normal(b"y")], "there is nothing to leave");
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn the_answer_to_an_earlier_read_does_not_answer_a_later_one_with_the_same_conte
     let early = cluster.take_lost();
     assert_eq!(early.len(), 1);
     // The caller gives up and asks again, with the same bytes, after a write was acknowledged.
-    cluster.ticks(2, 10);
+    cluster.rounds(20);
     assert_eq!(dropped(&cluster, 2), [("r".to_owned(), ReadError::TimedOut)]);
     cluster.propose(1, "x").unwrap();
     cluster.round();
@@ -380,7 +380,7 @@ fn a_read_whose_request_or_answer_is_lost_times_out_at_the_follower() {
     let mut cluster = led(figure_2);
     cluster.read(2, "r", ReadMode::Quorum).unwrap();
     cluster.take_all();
-    for _ in 0..9 {
+    for _ in 0..19 {
         cluster.step(message(1, 2, 1, heartbeat(0))).unwrap();
         cluster.tick(2);
         assert_eq!(dropped(&cluster, 2), []);

@@ -93,6 +93,12 @@ pub fn heartbeat(commit: u64) -> Body {
     Body::Heartbeat(Heartbeat { commit: index(commit), context: Bytes::new() })
 }
 
+/// A heartbeat of a round on which a read or a lease depends.
+pub fn heartbeat_of_round(round: u64) -> Body {
+    let context = Bytes::copy_from_slice(&round.to_be_bytes());
+    Body::Heartbeat(Heartbeat { commit: Index::ZERO, context })
+}
+
 pub fn heartbeat_reply() -> Body {
     heartbeat_reply_with(Bytes::new())
 }

@@ -54,7 +54,7 @@ pub(super) struct Reads {
     pending: VecDeque<PendingRead>,
     /// The number of the last round.
     round: u64,
-    /// When rounds were sent: the last number of each tick. Only while leases are on.
+    /// When rounds were sent: the last number of each tick. Only while a lease is kept.
     sent: VecDeque<(u64, u64)>,
     /// When the last round was sent that a quorum answered.
     quorum_heard: Option<u64>,
