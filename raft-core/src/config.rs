@@ -81,6 +81,10 @@ pub struct Config {
     /// out (again). Zero if the state machine starts empty. Default zero.
     pub applied: Index,
 
+    /// Of two candidates with equal logs a voter prefers the one whose priority is not below its own, so that a node with a
+    /// low priority leads only where no other can. Default 0.
+    pub priority: i64,
+
     /// Where the random numbers start. The node's id is mixed in. It should differ at each start, so that a request
     /// of an earlier life is never taken for one of this life; with equal seeds a run can be repeated. Default 0.
     pub seed: u64,
@@ -107,6 +111,7 @@ impl Config {
             step_down_on_removal: true,
             async_writes: false,
             applied: Index::ZERO,
+            priority: 0,
             seed: 0,
         }
     }

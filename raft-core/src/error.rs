@@ -81,13 +81,6 @@ pub enum StepError {
         /// Where they differ.
         index: Index,
     },
-    /// The leader says that this node acknowledged an index that is beyond its log: one of them lost data.
-    CommitBeyondLog {
-        /// The commit index of the message.
-        commit: Index,
-        /// This node's last index.
-        last: Index,
-    },
     /// An acknowledgement of more than the leader's log holds.
     AckBeyondLog {
         /// What is acknowledged.
@@ -169,6 +162,8 @@ pub enum CampaignError {
     NotAVoter,
     /// A snapshot isn't durable yet, and with it the configuration.
     SnapshotPending,
+    /// This node lost what it had acknowledged, so it can't know what is committed.
+    DataLost,
     /// A committed membership change isn't applied yet, so the configuration is not the one to campaign in.
     UnappliedConfChange,
     /// A leader asked for a promise within an election time-out, and may hold a lease that relies on this node.
@@ -258,9 +253,6 @@ impl fmt::Display for StepError {
             StepError::ConflictsWithCommitted { index } => {
                 write!(f, "another entry is committed at index {index}")
             }
-            StepError::CommitBeyondLog { commit, last } => {
-                write!(f, "the leader counts on index {commit}, and this log ends at {last}")
-            }
             StepError::AckBeyondLog { acked, last } => {
                 write!(f, "index {acked} is acknowledged, and this log ends at {last}")
             }
@@ -315,6 +307,7 @@ impl fmt::Display for CampaignError {
         match self {
             CampaignError::AlreadyLeader => f.write_str("this node leads already"),
             CampaignError::NotAVoter => f.write_str("this node is not a voter of its configuration"),
+            CampaignError::DataLost => f.write_str("this node lost what it had acknowledged"),
             CampaignError::SnapshotPending => f.write_str("a snapshot is not durable yet"),
             CampaignError::UnappliedConfChange => {
                 f.write_str("a committed membership change is not applied yet")

@@ -107,8 +107,8 @@ pub use raft::invariants::Violation;
 pub use raw_node::RawNode;
 pub use ready::Ready;
 pub use report::{
-    ConfChangeProposal, ConfChangeRefusal, Counters, DroppedRead, Proposal, ReadMode, ReadState, RoleKind,
-    SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
+    ConfChangeProposal, ConfChangeRefusal, Counters, DataLoss, DroppedRead, Proposal, ReadMode, ReadState,
+    RoleKind, SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
 };
 pub use status::{PeerState, PeerStatus, Status};
 pub use storage::{Inconsistency, InitialState, MemoryStorage, Storage, StorageError};

@@ -311,9 +311,14 @@ impl<S: Storage> RaftLog<S> {
 
     /// Is there a membership change among the committed entries that aren't applied?
     pub(crate) fn has_unapplied_conf_change(&self) -> Result<bool, StorageError> {
+        self.has_conf_change(self.applied, self.committed)
+    }
+
+    /// Is there a membership change behind `after`, up to `last`?
+    pub(crate) fn has_conf_change(&self, after: Index, last: Index) -> Result<bool, StorageError> {
         const PAGE_BYTES: u64 = 1 << 20;
-        let end = self.committed.next();
-        let mut next = self.applied.next();
+        let end = last.next();
+        let mut next = after.next();
         let mut page = Vec::new();
         while next < end {
             page.clear();

@@ -82,6 +82,7 @@ impl<S: Storage> Raft<S> {
         let common = Common {
             bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
             durable_term: term,
+            lost: None,
             next_read: rng.next().max(1),
             term,
             vote,
@@ -184,9 +185,6 @@ impl<S: Storage> Raft<S> {
             Body::InstallSnapshot(install) => {
                 let plan = snapshot::plan(&self.common, &install.snapshot)?;
                 Ok(Prepared::Snapshot(install.snapshot, plan))
-            }
-            Body::Heartbeat(heartbeat) if heartbeat.commit > log.last().index => {
-                Err(StepError::CommitBeyondLog { commit: heartbeat.commit, last: log.last().index })
             }
             body @ (Body::Heartbeat(_)
             | Body::Propose(_)

@@ -6,7 +6,7 @@ use raft_proto::{Entry, HardState, Message, Snapshot};
 
 use crate::log::OwnAnswer;
 use crate::raft::Raft;
-use crate::report::{DroppedRead, ReadState, SoftState, TransferOutcome};
+use crate::report::{DataLoss, DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
 
 /// A batch of work for the caller, by obligation. See the crate's documentation for the order.
@@ -23,6 +23,8 @@ pub struct Ready {
     pub read_states: Vec<ReadState>,
     /// Reads that were accepted and won't be answered, each with its reason.
     pub dropped_reads: Vec<DroppedRead>,
+    /// This node has lost what it had acknowledged, if that was noticed since the last `Ready`.
+    pub lost: Option<DataLoss>,
     /// How transfers of leadership ended that this node had begun.
     pub transfers: Vec<TransferOutcome>,
     /// Committed entries couldn't be read from the storage, for this reason. They are asked for again at the next tick.
@@ -62,6 +64,7 @@ impl Ready {
         self.soft_state.is_none()
             && self.read_states.is_empty()
             && self.dropped_reads.is_empty()
+            && self.lost.is_none()
             && self.transfers.is_empty()
             && self.storage_error.is_none()
             && self.messages.is_empty()
@@ -93,6 +96,7 @@ impl Ready {
         self.soft_state = None;
         self.read_states.clear();
         self.dropped_reads.clear();
+        self.lost = None;
         self.transfers.clear();
         self.storage_error = None;
         self.messages.clear();
@@ -114,12 +118,18 @@ pub(crate) struct HandedOut {
     pub(crate) number: u64,
     soft_state: SoftState,
     hard_state: HardState,
+    lost: Option<DataLoss>,
 }
 
 impl HandedOut {
     /// At the start the caller knows what it stored, and that the node follows nobody.
     pub(crate) fn at_start<S: Storage>(raft: &Raft<S>) -> HandedOut {
-        HandedOut { number: 0, soft_state: raft.soft_state(), hard_state: raft.common.hard_state() }
+        HandedOut {
+            number: 0,
+            soft_state: raft.soft_state(),
+            hard_state: raft.common.hard_state(),
+            lost: None,
+        }
     }
 
     /// Is anything due? Exactly then [`cut`](HandedOut::cut) gives a `Ready` that isn't empty.
@@ -130,6 +140,7 @@ impl HandedOut {
             || !common.log.to_apply().is_empty()
             || common.hard_state() != self.hard_state
             || raft.soft_state() != self.soft_state
+            || common.lost.is_some() && common.lost != self.lost
     }
 
     /// Moves everything that is due into `ready`.
@@ -156,6 +167,9 @@ impl HandedOut {
         }
         ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
         ready.must_sync = promised || !ready.entries.is_empty() || ready.snapshot.is_some();
+
+        ready.lost = common.lost.filter(|_| common.lost != self.lost);
+        self.lost = common.lost;
 
         let outbox = &mut common.outbox;
         core::mem::swap(&mut ready.messages, &mut outbox.messages);

@@ -151,6 +151,17 @@ pub enum TransferEnd {
     Superseded,
 }
 
+/// A node's log ends before what it had acknowledged: its disk was replaced, or lied about a sync. It follows, but doesn't
+/// vote, campaign, or answer the leader that counts on what was lost. It serves again when a leader's log has brought it
+/// past that: after it is removed and added again, as a learner first, or under a new leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DataLoss {
+    /// The index up to which a leader counts on this node.
+    pub acknowledged: Index,
+    /// The last index of its log when that was noticed.
+    pub last: Index,
+}
+
 /// What a node has counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

@@ -6,7 +6,7 @@ use raft_proto::{ConfState, Index, NodeId, Term};
 
 use crate::progress::{Progress, ProgressState};
 use crate::raft::{Raft, Role};
-use crate::report::{Counters, RoleKind};
+use crate::report::{Counters, DataLoss, RoleKind};
 use crate::storage::Storage;
 
 /// The state of a node.
@@ -40,6 +40,8 @@ pub struct Status {
     pub writes_in_flight: usize,
     /// Payload bytes that a leader has appended in its term and not yet applied.
     pub uncommitted_bytes: u64,
+    /// What this node has lost of what it had acknowledged.
+    pub lost: Option<DataLoss>,
     /// To whom a leader is handing over.
     pub transferee: Option<NodeId>,
     /// Reads that wait to be confirmed.
@@ -118,6 +120,7 @@ impl Status {
             election_timeout: common.clock.election_timeout(),
             writes_in_flight: common.log.writes_in_flight(),
             uncommitted_bytes,
+            lost: common.lost,
             transferee,
             pending_reads,
             progress,

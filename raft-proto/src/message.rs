@@ -116,6 +116,8 @@ pub struct RequestVote {
     pub last: LogPosition,
     /// The leader asked for this campaign, so that followers needn't wait until they miss it (thesis §4.2.3).
     pub by_transfer: bool,
+    /// A voter with an equal log and a higher priority refuses.
+    pub priority: i64,
 }
 
 /// The answer to a vote or a pre-vote.
@@ -124,7 +126,16 @@ pub enum VoteReply {
     /// You have my vote.
     Granted,
     /// You haven't.
-    Refused,
+    Refused {
+        /// The last entry that the voter knows to be committed: a candidate that has it may learn of a membership change
+        /// by which it can win. Zero from a node that doesn't tell (etcd's).
+        commit: LogPosition,
+    },
+}
+
+impl VoteReply {
+    /// A refusal that tells nothing.
+    pub const REFUSED: VoteReply = VoteReply::Refused { commit: LogPosition::ZERO };
 }
 
 /// InstallSnapshot (§7).
@@ -139,6 +150,9 @@ pub struct InstallSnapshot {
 pub struct Heartbeat {
     /// A commit index that lies within what the receiver has acknowledged.
     pub commit: Index,
+    /// The match index of the receiver, by which the leader counts on it. One that holds less has lost what it had
+    /// acknowledged. Zero from a leader that doesn't tell (etcd's).
+    pub relied: Index,
     /// Comes back in the answer. Our leader puts the number of its heartbeat round here.
     pub context: Bytes,
 }

@@ -80,5 +80,8 @@ pub(super) fn type_name(body: &Body) -> &'static str {
 
 /// Is it a refused vote?
 pub(super) fn is_refusal(body: &Body) -> bool {
-    matches!(body, Body::RequestVoteReply(VoteReply::Refused) | Body::PreVoteReply(VoteReply::Refused))
+    matches!(
+        body,
+        Body::RequestVoteReply(VoteReply::Refused { .. }) | Body::PreVoteReply(VoteReply::Refused { .. })
+    )
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use raft_proto::{Body, NodeId, RequestVote, Term, VoteReply};
+use raft_proto::{Body, LogPosition, NodeId, RequestVote, Term, VoteReply};
 
 use super::common::{Common, Next, Timer};
 use super::election::{self, Ballot};
@@ -27,7 +27,7 @@ impl Candidate {
         term: Term,
         by_transfer: bool,
     ) -> Candidate {
-        let request = RequestVote { last: common.log.last(), by_transfer };
+        let request = RequestVote { last: common.log.last(), by_transfer, priority: common.config.priority };
         let voters: Vec<NodeId> = common.membership.voters().voters().collect();
         for to in voters {
             let body = match ballot {
@@ -60,6 +60,9 @@ impl Candidate {
         if ballot != self.ballot {
             return Next::Stay;
         }
+        if let VoteReply::Refused { commit } = reply {
+            learn_commit(common, commit);
+        }
         if !self.votes.iter().any(|(id, _)| *id == from) {
             self.votes.push((from, reply == VoteReply::Granted));
         }
@@ -76,5 +79,27 @@ impl Candidate {
             (VoteResult::Won, Ballot::Vote) => Next::Lead,
             (VoteResult::Lost, _) => Next::Follow { term: common.term, leader: None, timer: Timer::Restart },
         }
+    }
+}
+
+/// Who refuses tells what it knows to be committed. If this log has that entry, it is committed here too. That matters if a
+/// membership change is among it, by which this node may win without the one that refused: a cluster whose leader removed
+/// or demoted itself, and was not heard again, might never elect another. Anything else the next leader tells.
+fn learn_commit<S: Storage>(common: &mut Common<S>, commit: LogPosition) {
+    let known = common.log.committed();
+    if commit.index <= known || commit.term.is_zero() {
+        return;
+    }
+    let changes = common
+        .log
+        .matches(commit)
+        .and_then(|same| if same { common.log.has_conf_change(known, commit.index) } else { Ok(false) });
+    match changes {
+        Ok(true) => {
+            info!(common.trace, "commit learned from a refusal", "commit" => commit);
+            common.log.commit_to(commit.index);
+        }
+        Ok(false) => {}
+        Err(error) => common.storage_failed(&error),
     }
 }

@@ -1,7 +1,7 @@
 //! What all roles share, and what a handler can ask for.
 
 use bytes::Bytes;
-use raft_proto::{Body, HardState, HeartbeatReply, Message, NodeId, Term};
+use raft_proto::{Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term};
 
 use super::clock::Clock;
 use super::outbox::Outbox;
@@ -9,10 +9,9 @@ use super::rng::Rng;
 use crate::config::Config;
 use crate::log::RaftLog;
 use crate::membership::Configuration;
-use crate::report::Counters;
-use crate::report::DroppedRead;
+use crate::report::{Counters, DataLoss, DroppedRead};
 use crate::storage::{Storage, StorageError};
-use crate::trace::{Trace, debug, trace};
+use crate::trace::{Trace, debug, info, trace};
 
 /// How many reads may wait for an answer at a node.
 pub(crate) const MAX_PENDING_READS: usize = 65_536;
@@ -37,6 +36,8 @@ pub(crate) struct Common<S> {
     pub(crate) durable_term: Term,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
+    /// This node has lost what it had acknowledged.
+    pub(crate) lost: Option<DataLoss>,
     pub(crate) counters: Counters,
     pub(crate) trace: Trace,
 }
@@ -139,6 +140,29 @@ impl<S: Storage> Common<S> {
         self.counters.storage_failures = self.counters.storage_failures.saturating_add(1);
     }
 
+    /// The last entry that is known to be committed; zero if its term can't be read.
+    pub(crate) fn last_committed(&self) -> LogPosition {
+        let index = self.log.committed();
+        self.log.term(index).map_or(LogPosition::ZERO, |term| LogPosition::new(term, index))
+    }
+
+    /// The leader counts on `relied`, and the log ends before it.
+    pub(crate) fn lose(&mut self, relied: Index) {
+        let last = self.log.last().index;
+        if self.lost.is_none_or(|lost| lost.acknowledged < relied) {
+            info!(self.trace, "data lost", "acknowledged" => relied, "last" => last);
+            self.lost = Some(DataLoss { acknowledged: relied, last });
+        }
+    }
+
+    /// The log agrees with that of the current leader up to `index`: if that covers all that was lost, nothing is missing
+    /// any more, since whatever was committed is in every later leader's log (§5.4.3).
+    pub(crate) fn regain(&mut self, index: Index) {
+        if let Some(lost) = self.lost.take_if(|lost| lost.acknowledged <= index) {
+            info!(self.trace, "lost data regained", "acknowledged" => lost.acknowledged);
+        }
+    }
+
     /// A message came too late, or for another role.
     pub(crate) fn count_dropped(&mut self) {
         self.counters.dropped_messages = self.counters.dropped_messages.saturating_add(1);
@@ -146,6 +170,6 @@ impl<S: Storage> Common<S> {
 
     /// May this node campaign at all? It must be a voter, and the configuration that says so must be durable.
     pub(crate) fn is_promotable(&self) -> bool {
-        self.membership.is_voter(self.id()) && self.log.pending_snapshot().is_none()
+        self.membership.is_voter(self.id()) && self.log.pending_snapshot().is_none() && self.lost.is_none()
     }
 }

@@ -14,13 +14,16 @@ pub(crate) enum Ballot {
     Vote,
 }
 
-/// May this node campaign now?
+/// May this node campaign now? One that lost what it had acknowledged doesn't know what is committed.
 pub(crate) fn may_campaign<S: Storage>(common: &Common<S>) -> Result<(), CampaignError> {
     if !common.membership.is_voter(common.id()) {
         return Err(CampaignError::NotAVoter);
     }
     if common.log.pending_snapshot().is_some() {
         return Err(CampaignError::SnapshotPending);
+    }
+    if common.lost.is_some() {
+        return Err(CampaignError::DataLost);
     }
     if common.term >= Term::LIMIT {
         return Err(CampaignError::TermsExhausted);
@@ -49,7 +52,9 @@ pub(crate) fn on_request<S: Storage>(
     let free = common.vote.is_none() && leader.is_none() && !bound;
     let ahead = ballot == Ballot::PreVote && term > common.term;
     let may_vote = common.vote == Some(from) || free || ahead;
-    let granted = may_vote && common.log.is_up_to_date(request.last);
+    // Priority decides between equal logs only: who has more than this node must be able to win.
+    let yields = request.last > common.log.last() || common.config.priority <= request.priority;
+    let granted = may_vote && yields && common.log.is_up_to_date(request.last) && common.lost.is_none();
     if !granted {
         debug!(common.trace, "vote refused", "to" => from, "term" => term, "their_last" => request.last,
             "our_last" => common.log.last(), "may_vote" => may_vote);
@@ -57,7 +62,8 @@ pub(crate) fn on_request<S: Storage>(
         if common.term.is_zero() {
             common.count_dropped();
         } else {
-            common.send(from, reply(ballot, VoteReply::Refused));
+            let commit = common.last_committed();
+            common.send(from, reply(ballot, VoteReply::Refused { commit }));
         }
         return Next::Stay;
     }

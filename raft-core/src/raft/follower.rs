@@ -78,11 +78,15 @@ impl Follower {
                 AppendEntriesReply::Rejected { rejected: append.prev.index, hint }
             }
         };
+        if let AppendEntriesReply::Accepted { index } = reply {
+            common.regain(index);
+        }
         common.send(from, Body::AppendEntriesReply(reply));
         Next::Stay
     }
 
-    /// A heartbeat. Its commit index lies within what this node acknowledged.
+    /// A heartbeat. Its commit index lies within what this node acknowledged; if the log doesn't reach that far, this node lost
+    /// data and answers no more, so that nobody counts on it.
     pub(crate) fn on_heartbeat<S: Storage>(
         &mut self,
         common: &mut Common<S>,
@@ -90,6 +94,12 @@ impl Follower {
         heartbeat: Heartbeat,
     ) -> Next {
         self.hear(common, from);
+        // The commit index lies within what the leader counts on, so it shows a loss too, where a leader tells no more.
+        let relied = heartbeat.relied.max(heartbeat.commit);
+        if relied > common.log.last().index {
+            common.lose(relied);
+            return Next::Stay;
+        }
         common.log.commit_to(heartbeat.commit);
         if !heartbeat.context.is_empty() {
             common.promise();

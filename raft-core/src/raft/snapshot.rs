@@ -64,5 +64,6 @@ pub(crate) fn install<S: Storage>(
             position.index
         }
     };
+    common.regain(index);
     common.send(from, Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }));
 }

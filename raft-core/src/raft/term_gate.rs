@@ -106,7 +106,7 @@ fn judge_lower(view: &View, body: &Body) -> Verdict {
         Body::AppendEntries(_) | Body::Heartbeat(_) if view.answers_lower_terms => {
             Verdict::Answer(Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::ZERO }))
         }
-        Body::PreVote(_) => Verdict::Answer(Body::PreVoteReply(VoteReply::Refused)),
+        Body::PreVote(_) => Verdict::Answer(Body::PreVoteReply(VoteReply::REFUSED)),
         Body::AppendEntries(_)
         | Body::Heartbeat(_)
         | Body::AppendEntriesReply(_)

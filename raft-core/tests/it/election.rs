@@ -115,7 +115,7 @@ fn a_candidate_raises_its_term_votes_for_itself_and_asks_all_others() {
     cluster.pump(1);
     let Status { term: now, vote, role, leader, .. } = cluster.status(1);
     assert_eq!((now, vote, role, leader), (term(3), Some(id(1)), RoleKind::Candidate, None));
-    let request = RequestVote { last: at(2, 3), by_transfer: false };
+    let request = RequestVote { last: at(2, 3), by_transfer: false, priority: 0 };
     assert_eq!(requests(&cluster.take_all()), [(2, 3, request), (3, 3, request)]);
     // Its rival is refused: it has voted.
     cluster.step(message(2, 1, 3, request_vote(at(9, 9)))).unwrap();

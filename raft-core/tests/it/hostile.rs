@@ -138,13 +138,14 @@ fn an_entry_other_than_the_committed_one_is_not_taken() {
 }
 
 #[test]
-fn a_leader_that_counts_on_more_than_this_node_has_is_refused() {
+fn a_leader_that_counts_on_more_than_this_node_has_shows_a_loss_and_gets_no_answer() {
     for t in [1, 2] {
         let mut cluster = Cluster::from_disks([(1, disk_with(&[1, 2, 3], &[1, 1], 0))], figure_2);
-        let error = refusal(&mut cluster, message(2, 1, t, heartbeat(3)));
-        assert!(
-            matches!(error, StepError::CommitBeyondLog { commit, last } if (commit, last) == (index(3), index(2)))
-        );
+        cluster.step(message(2, 1, t, heartbeat(3))).unwrap();
+        assert_eq!(cluster.take_all(), []);
+        let status = cluster.status(1);
+        assert_eq!(status.lost.map(|lost| (lost.acknowledged, lost.last)), Some((index(3), index(2))));
+        assert_eq!((status.term, status.commit), (term(t), index(0)));
     }
 }
 
@@ -275,9 +276,14 @@ fn context() -> impl Strategy<Value = Bytes> {
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    let vote =
-        || (position(), any::<bool>()).prop_map(|(last, by_transfer)| RequestVote { last, by_transfer });
-    let reply = || prop_oneof![Just(VoteReply::Granted), Just(VoteReply::Refused)];
+    let vote = || {
+        (position(), any::<bool>()).prop_map(|(last, by_transfer)| RequestVote {
+            last,
+            by_transfer,
+            priority: 0,
+        })
+    };
+    let reply = || prop_oneof![Just(VoteReply::Granted), Just(VoteReply::REFUSED)];
     let append = position().prop_flat_map(|prev| (Just(prev), entries_behind(prev), number()));
     prop_oneof![
         2 => vec((position(), payload()), 0..3).prop_map(|made| {
@@ -302,7 +308,7 @@ fn body() -> impl Strategy<Value = Body> {
             Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(at, conf_state) })
         }),
         3 => (number(), context()).prop_map(|(commit, context)| {
-            Body::Heartbeat(Heartbeat { commit: index(commit), context })
+            Body::Heartbeat(Heartbeat { commit: index(commit), relied: Index::ZERO, context })
         }),
         3 => context().prop_map(|context| Body::HeartbeatReply(HeartbeatReply { context })),
         1 => node_id().prop_map(|transferee| Body::TransferLeader(TransferLeader { transferee })),

@@ -66,11 +66,11 @@ pub fn rejected(i: u64, hint: LogPosition) -> Body {
 }
 
 pub fn request_vote(last: LogPosition) -> Body {
-    Body::RequestVote(RequestVote { last, by_transfer: false })
+    Body::RequestVote(RequestVote { last, by_transfer: false, priority: 0 })
 }
 
 pub fn pre_vote(last: LogPosition) -> Body {
-    Body::PreVote(RequestVote { last, by_transfer: false })
+    Body::PreVote(RequestVote { last, by_transfer: false, priority: 0 })
 }
 
 pub fn granted() -> Body {
@@ -78,7 +78,7 @@ pub fn granted() -> Body {
 }
 
 pub fn refused() -> Body {
-    Body::RequestVoteReply(VoteReply::Refused)
+    Body::RequestVoteReply(VoteReply::REFUSED)
 }
 
 pub fn pre_granted() -> Body {
@@ -86,17 +86,17 @@ pub fn pre_granted() -> Body {
 }
 
 pub fn pre_refused() -> Body {
-    Body::PreVoteReply(VoteReply::Refused)
+    Body::PreVoteReply(VoteReply::REFUSED)
 }
 
 pub fn heartbeat(commit: u64) -> Body {
-    Body::Heartbeat(Heartbeat { commit: index(commit), context: Bytes::new() })
+    Body::Heartbeat(Heartbeat { commit: index(commit), relied: Index::ZERO, context: Bytes::new() })
 }
 
 /// A heartbeat of a round on which a read or a lease depends.
 pub fn heartbeat_of_round(round: u64) -> Body {
     let context = Bytes::copy_from_slice(&round.to_be_bytes());
-    Body::Heartbeat(Heartbeat { commit: Index::ZERO, context })
+    Body::Heartbeat(Heartbeat { commit: Index::ZERO, relied: Index::ZERO, context })
 }
 
 pub fn heartbeat_reply() -> Body {

@@ -140,9 +140,9 @@ fn body(kind: MessageType, raw: raftpb::Message) -> Result<Body> {
             AppendEntriesReply::Accepted { index: index(raw.index)? }
         }),
         MessageType::MsgVote => Body::RequestVote(request_vote(&raw)?),
-        MessageType::MsgVoteResp => Body::RequestVoteReply(vote_reply(raw.reject)),
+        MessageType::MsgVoteResp => Body::RequestVoteReply(vote_reply(&raw)?),
         MessageType::MsgPreVote => Body::PreVote(request_vote(&raw)?),
-        MessageType::MsgPreVoteResp => Body::PreVoteReply(vote_reply(raw.reject)),
+        MessageType::MsgPreVoteResp => Body::PreVoteReply(vote_reply(&raw)?),
         MessageType::MsgSnap => {
             let snapshot = snapshot(raw.snapshot.unwrap_or_default())?;
             if snapshot.metadata.index.is_zero() {
@@ -152,6 +152,7 @@ fn body(kind: MessageType, raw: raftpb::Message) -> Result<Body> {
         }
         MessageType::MsgHeartbeat => Body::Heartbeat(Heartbeat {
             commit: index(raw.commit)?,
+            relied: index(raw.relied_match)?,
             context: raw.context.unwrap_or_default(),
         }),
         MessageType::MsgHeartbeatResp => {
@@ -202,11 +203,15 @@ fn request_vote(raw: &raftpb::Message) -> Result<RequestVote> {
     Ok(RequestVote {
         last: position(raw.log_term, raw.index)?,
         by_transfer: raw.context.as_deref() == Some(CAMPAIGN_TRANSFER),
+        priority: raw.priority.unwrap_or_default(),
     })
 }
 
-fn vote_reply(reject: Option<bool>) -> VoteReply {
-    if reject.unwrap_or_default() { VoteReply::Refused } else { VoteReply::Granted }
+fn vote_reply(raw: &raftpb::Message) -> Result<VoteReply> {
+    if !raw.reject.unwrap_or_default() {
+        return Ok(VoteReply::Granted);
+    }
+    Ok(VoteReply::Refused { commit: position(raw.commit_term, raw.commit_index)? })
 }
 
 fn payload(kind: Option<i32>, data: Bytes) -> Result<Payload> {

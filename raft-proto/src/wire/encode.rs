@@ -106,13 +106,13 @@ fn with_body(common: raftpb::Message, body: &Body) -> raftpb::Message {
             request_vote(raftpb::Message { r#type: kind(MessageType::MsgVote), ..common }, request)
         }
         Body::RequestVoteReply(reply) => {
-            raftpb::Message { r#type: kind(MessageType::MsgVoteResp), reject: reject(*reply), ..common }
+            vote_reply(raftpb::Message { r#type: kind(MessageType::MsgVoteResp), ..common }, *reply)
         }
         Body::PreVote(request) => {
             request_vote(raftpb::Message { r#type: kind(MessageType::MsgPreVote), ..common }, request)
         }
         Body::PreVoteReply(reply) => {
-            raftpb::Message { r#type: kind(MessageType::MsgPreVoteResp), reject: reject(*reply), ..common }
+            vote_reply(raftpb::Message { r#type: kind(MessageType::MsgPreVoteResp), ..common }, *reply)
         }
         Body::InstallSnapshot(install) => raftpb::Message {
             r#type: kind(MessageType::MsgSnap),
@@ -122,6 +122,7 @@ fn with_body(common: raftpb::Message, body: &Body) -> raftpb::Message {
         Body::Heartbeat(heartbeat) => raftpb::Message {
             r#type: kind(MessageType::MsgHeartbeat),
             commit: unless_zero(heartbeat.commit.get()),
+            relied_match: unless_zero(heartbeat.relied.get()),
             context: unless_empty(&heartbeat.context),
             ..common
         },
@@ -172,15 +173,21 @@ fn request_vote(common: raftpb::Message, request: &RequestVote) -> raftpb::Messa
     raftpb::Message {
         log_term: unless_zero(request.last.term.get()),
         index: unless_zero(request.last.index.get()),
+        priority: (request.priority != 0).then_some(request.priority),
         context: request.by_transfer.then(|| Bytes::from_static(CAMPAIGN_TRANSFER)),
         ..common
     }
 }
 
-fn reject(reply: VoteReply) -> Option<bool> {
+fn vote_reply(common: raftpb::Message, reply: VoteReply) -> raftpb::Message {
     match reply {
-        VoteReply::Granted => None,
-        VoteReply::Refused => Some(true),
+        VoteReply::Granted => common,
+        VoteReply::Refused { commit } => raftpb::Message {
+            reject: Some(true),
+            commit_index: unless_zero(commit.index.get()),
+            commit_term: unless_zero(commit.term.get()),
+            ..common
+        },
     }
 }
 

@@ -97,6 +97,18 @@ pub struct Message {
     /// The leader may answer the read from its lease.
     #[prost(bool, optional, tag = "101")]
     pub lease_read: ::core::option::Option<bool>,
+    /// MsgHeartbeat: the match index by which the leader counts on the receiver. A receiver that holds less has lost data.
+    #[prost(uint64, optional, tag = "102")]
+    pub relied_match: ::core::option::Option<u64>,
+    /// MsgVote, MsgPreVote: a voter with an equal log and a higher priority refuses.
+    #[prost(sint64, optional, tag = "103")]
+    pub priority: ::core::option::Option<i64>,
+    /// MsgVoteResp, MsgPreVoteResp that refuse: the index of the last entry that the voter knows to be committed.
+    #[prost(uint64, optional, tag = "104")]
+    pub commit_index: ::core::option::Option<u64>,
+    /// The term of that entry.
+    #[prost(uint64, optional, tag = "105")]
+    pub commit_term: ::core::option::Option<u64>,
 }
 /// What a node must find again after a restart, beside its log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

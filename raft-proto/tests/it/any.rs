@@ -133,11 +133,15 @@ fn append_entries_reply() -> impl Strategy<Value = AppendEntriesReply> {
 }
 
 fn request_vote() -> impl Strategy<Value = RequestVote> {
-    (position(), any::<bool>()).prop_map(|(last, by_transfer)| RequestVote { last, by_transfer })
+    (position(), any::<bool>(), any::<i64>()).prop_map(|(last, by_transfer, priority)| RequestVote {
+        last,
+        by_transfer,
+        priority,
+    })
 }
 
 fn vote_reply() -> impl Strategy<Value = VoteReply> {
-    prop_oneof![Just(VoteReply::Granted), Just(VoteReply::Refused)]
+    prop_oneof![Just(VoteReply::Granted), position().prop_map(|commit| VoteReply::Refused { commit })]
 }
 
 pub fn body() -> impl Strategy<Value = Body> {
@@ -151,7 +155,11 @@ pub fn body() -> impl Strategy<Value = Body> {
         snapshot.metadata.index = snapshot.metadata.index.max(Index::new(1));
         InstallSnapshot { snapshot }
     });
-    let heartbeat = (index(), data()).prop_map(|(commit, context)| Heartbeat { commit, context });
+    let heartbeat = (index(), index(), data()).prop_map(|(commit, relied, context)| Heartbeat {
+        commit,
+        relied,
+        context,
+    });
     let read = (any::<u64>(), data(), any::<bool>()).prop_map(|(id, context, lease)| ReadIndex {
         id,
         context,

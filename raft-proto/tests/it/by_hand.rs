@@ -154,7 +154,7 @@ fn append_entries_rejected() {
 #[test]
 fn request_vote() {
     both_ways(
-        &message(Body::RequestVote(RequestVote { last: at(4, 128), by_transfer: false })),
+        &message(Body::RequestVote(RequestVote { last: at(4, 128), by_transfer: false, priority: 0 })),
         "08 05     # type: MsgVote
          10 02     # to
          18 01     # from
@@ -163,7 +163,7 @@ fn request_vote() {
          30 80 01  # index",
     );
     both_ways(
-        &message(Body::RequestVote(RequestVote { last: at(0, 0), by_transfer: true })),
+        &message(Body::RequestVote(RequestVote { last: at(0, 0), by_transfer: true, priority: 0 })),
         "08 05     # type: MsgVote
          10 02     # to
          18 01     # from
@@ -183,7 +183,7 @@ fn request_vote_reply() {
          20 05  # term",
     );
     both_ways(
-        &message(Body::RequestVoteReply(VoteReply::Refused)),
+        &message(Body::RequestVoteReply(VoteReply::REFUSED)),
         "08 06  # type: MsgVoteResp
          10 02  # to
          18 01  # from
@@ -195,7 +195,7 @@ fn request_vote_reply() {
 #[test]
 fn pre_vote() {
     both_ways(
-        &message(Body::PreVote(RequestVote { last: at(4, 8), by_transfer: false })),
+        &message(Body::PreVote(RequestVote { last: at(4, 8), by_transfer: false, priority: 0 })),
         "08 11  # type: MsgPreVote
          10 02  # to
          18 01  # from
@@ -215,7 +215,7 @@ fn pre_vote_reply() {
          20 05  # term",
     );
     both_ways(
-        &message(Body::PreVoteReply(VoteReply::Refused)),
+        &message(Body::PreVoteReply(VoteReply::REFUSED)),
         "08 12  # type: MsgPreVoteResp
          10 02  # to
          18 01  # from
@@ -262,7 +262,11 @@ fn install_snapshot() {
 #[test]
 fn heartbeat() {
     both_ways(
-        &message(Body::Heartbeat(Heartbeat { commit: Index::new(7), context: Bytes::from("ctx") })),
+        &message(Body::Heartbeat(Heartbeat {
+            commit: Index::new(7),
+            relied: Index::ZERO,
+            context: Bytes::from("ctx"),
+        })),
         "08 08        # type: MsgHeartbeat
          10 02        # to
          18 01        # from

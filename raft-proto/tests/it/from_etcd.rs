@@ -88,7 +88,7 @@ fn votes() {
          40 00 50 00 58 00            # commit, reject, rejectHint
          62 10 'CampaignTransfer'     # context
          68 00                        # vote",
-        &message(Body::RequestVote(RequestVote { last: at(4, 9), by_transfer: true })),
+        &message(Body::RequestVote(RequestVote { last: at(4, 9), by_transfer: true, priority: 0 })),
     );
     reads_as(
         "08 11 10 02 18 01 20 05      # type: MsgPreVote, to, from, term
@@ -96,7 +96,7 @@ fn votes() {
          40 00 50 00 58 00            # commit, reject, rejectHint
          62 00                        # context, empty
          68 00                        # vote",
-        &message(Body::PreVote(RequestVote { last: at(4, 9), by_transfer: false })),
+        &message(Body::PreVote(RequestVote { last: at(4, 9), by_transfer: false, priority: 0 })),
     );
     reads_as(
         "08 06 10 02 18 01 20 05      # type: MsgVoteResp, to, from, term
@@ -108,7 +108,7 @@ fn votes() {
         "08 12 10 02 18 01 20 05      # type: MsgPreVoteResp, to, from, term
          28 00 30 00 40 00            # logTerm, index, commit
          50 01 58 00 68 00            # reject, rejectHint, vote",
-        &message(Body::PreVoteReply(VoteReply::Refused)),
+        &message(Body::PreVoteReply(VoteReply::REFUSED)),
     );
 }
 
@@ -121,7 +121,11 @@ fn heartbeat() {
          50 00 58 00              # reject, rejectHint
          62 03 'ctx'              # context
          68 00                    # vote",
-        &message(Body::Heartbeat(Heartbeat { commit: Index::new(7), context: Bytes::from("ctx") })),
+        &message(Body::Heartbeat(Heartbeat {
+            commit: Index::new(7),
+            relied: Index::ZERO,
+            context: Bytes::from("ctx"),
+        })),
     );
 }
 

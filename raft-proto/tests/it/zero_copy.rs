@@ -46,7 +46,7 @@ fn payloads_arent_copied() {
             commit: Index::ZERO,
         })),
         message(Body::InstallSnapshot(InstallSnapshot { snapshot })),
-        message(Body::Heartbeat(Heartbeat { commit: Index::ZERO, context: context() })),
+        message(Body::Heartbeat(Heartbeat { commit: Index::ZERO, relied: Index::ZERO, context: context() })),
         message(Body::HeartbeatReply(HeartbeatReply { context: context() })),
         termless(Body::ReadIndex(ReadIndex { context: context(), ..ReadIndex::default() })),
         message(Body::ReadIndexReply(ReadIndexReply { context: context(), ..ReadIndexReply::default() })),

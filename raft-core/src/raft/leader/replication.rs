@@ -234,9 +234,10 @@ impl Leader {
         let commit = common.log.committed();
         for (id, peer) in self.progress.iter_mut() {
             if id != me {
-                let commit = commit.min(peer.match_index());
+                let relied = peer.match_index();
+                let commit = commit.min(relied);
                 peer.on_heartbeat_sent(commit);
-                common.send(id, Body::Heartbeat(Heartbeat { commit, context: context.clone() }));
+                common.send(id, Body::Heartbeat(Heartbeat { commit, relied, context: context.clone() }));
             }
         }
     }

@@ -55,7 +55,7 @@ const ROLES: [RoleKind; 4] =
 /// The message that a row is about; `!` is by transfer, `+` says yes, `-` says no.
 fn body(row: &str) -> Body {
     let position = LogPosition::new(Term::new(3), Index::new(9));
-    let vote = |by_transfer| RequestVote { last: position, by_transfer };
+    let vote = |by_transfer| RequestVote { last: position, by_transfer, priority: 0 };
     match row {
         "Propose" => Body::Propose(Propose { entries: [Entry::default()].into_iter().collect() }),
         "ReadIndex" => Body::ReadIndex(ReadIndex { id: 1, context: Bytes::new(), lease: false }),
@@ -67,9 +67,9 @@ fn body(row: &str) -> Body {
         "PreVote" => Body::PreVote(vote(false)),
         "PreVote!" => Body::PreVote(vote(true)),
         "PreVoteReply+" => Body::PreVoteReply(VoteReply::Granted),
-        "PreVoteReply-" => Body::PreVoteReply(VoteReply::Refused),
+        "PreVoteReply-" => Body::PreVoteReply(VoteReply::REFUSED),
         "RequestVoteReply+" => Body::RequestVoteReply(VoteReply::Granted),
-        "RequestVoteReply-" => Body::RequestVoteReply(VoteReply::Refused),
+        "RequestVoteReply-" => Body::RequestVoteReply(VoteReply::REFUSED),
         "AppendEntriesReply+" => {
             Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: position.index })
         }
@@ -95,7 +95,7 @@ fn verdict(cell: char, term: Term) -> Verdict {
         'n' if term == Term::new(6) => Verdict::Deliver,
         'o' | 'n' => Verdict::Drop(Dropped::OtherTerm),
         'a' => Verdict::Answer(Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::ZERO })),
-        'r' => Verdict::Answer(Body::PreVoteReply(VoteReply::Refused)),
+        'r' => Verdict::Answer(Body::PreVoteReply(VoteReply::REFUSED)),
         'f' => follow(Some(id(2)), Timer::Restart),
         's' => follow(None, Timer::Restart),
         'k' => follow(None, Timer::Keep),

@@ -135,7 +135,7 @@ fn a_term_is_there_where_it_belongs_and_within_its_limit() {
 #[test]
 fn an_index_beyond_the_limit_is_refused_wherever_it_stands() {
     // B135.
-    let vote = RequestVote { last: LogPosition::new(Term::new(4), BEYOND), by_transfer: false };
+    let vote = RequestVote { last: LogPosition::new(Term::new(4), BEYOND), by_transfer: false, priority: 0 };
     let rejected = |rejected, hint| {
         Body::AppendEntriesReply(AppendEntriesReply::Rejected {
             rejected,
@@ -152,7 +152,7 @@ fn an_index_beyond_the_limit_is_refused_wherever_it_stands() {
         Body::RequestVote(vote),
         Body::PreVote(vote),
         snapshot(4, BEYOND.get(), voter()),
-        Body::Heartbeat(Heartbeat { commit: BEYOND, context: Bytes::new() }),
+        Body::Heartbeat(Heartbeat { commit: BEYOND, relied: Index::ZERO, context: Bytes::new() }),
         Body::ReadIndexReply(ReadIndexReply { index: BEYOND, ..ReadIndexReply::default() }),
     ];
     for body in bodies {
@@ -167,7 +167,7 @@ fn the_last_index_of_all_is_accepted() {
         append(LogPosition::new(Term::new(4), Index::LIMIT.prev()), &[(4, Index::LIMIT.get())], Index::LIMIT),
         Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::LIMIT }),
         snapshot(4, Index::LIMIT.get(), voter()),
-        Body::Heartbeat(Heartbeat { commit: Index::LIMIT, context: Bytes::new() }),
+        Body::Heartbeat(Heartbeat { commit: Index::LIMIT, relied: Index::ZERO, context: Bytes::new() }),
     ] {
         assert!(validate(&message(Term::new(5), body.clone())).is_ok(), "{body:?}");
     }
