@@ -271,6 +271,8 @@ impl<S: Storage> Raft<S> {
             }
         };
         if campaign {
+            info!(self.common.trace, "election time-out", "ticks" => self.common.clock.election_elapsed(),
+                "term" => self.common.term);
             self.common.clock.restart_election();
             if let Err(error) = self.campaign_by_timeout() {
                 debug!(self.common.trace, "no campaign", "why" => error);

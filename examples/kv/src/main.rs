@@ -7,6 +7,7 @@
 //!   * [`transport`], the way to the other nodes
 //!   * the library `raft_kv`: commands, state machine, data folder
 //! * [`cluster`]: several servers, each a process of its own
+//! * [`scenario`]: what a cluster does, shown and checked on real servers
 //! * [`logging`]: the structured log
 
 mod cluster;
@@ -14,6 +15,7 @@ mod http;
 mod logging;
 mod node;
 mod options;
+mod scenario;
 mod serve;
 mod transport;
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Cluster(options) => cluster::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Scenario(options) => scenario::run(&options),
     };
     let (message, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,

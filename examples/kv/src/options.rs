@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Cluster(ClusterOptions),
     /// Run one server.
     Serve(ServeOptions),
+    /// Play a scenario on three servers of its own, told from their logs, and check what it claims.
+    Scenario(ScenarioOptions),
 }
 
 /// `raft-kv cluster`.
@@ -71,6 +73,50 @@ pub(crate) struct ServeOptions {
     pub(crate) stop_on_stdin_eof: bool,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
+}
+
+/// `raft-kv scenario`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScenarioOptions {
+    /// Which one.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ScenarioName,
+    /// A folder for the servers' data, kept afterwards: each scenario makes one of its own in it. A temporary one if it
+    /// isn't said.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The length of a tick, in place of the one that the scenario chooses.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(5..=1_000))]
+    pub(crate) tick_ms: Option<u64>,
+}
+
+/// The scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScenarioName {
+    /// One node of three can't win an election.
+    #[value(name = "election-1")]
+    Election1,
+    /// Two of three can.
+    #[value(name = "election-2")]
+    Election2,
+    /// Heartbeats keep followers from campaigning.
+    #[value(name = "election-3")]
+    Election3,
+    /// A leader that loses its followers steps down.
+    #[value(name = "election-4")]
+    Election4,
+    /// The path of a write.
+    #[value(name = "replicate-log-1")]
+    ReplicateLog1,
+    /// A write while a follower is down, and how it catches up.
+    #[value(name = "replicate-log-2")]
+    ReplicateLog2,
+    /// A write while both followers are down: its outcome is unknown.
+    #[value(name = "replicate-log-3")]
+    ReplicateLog3,
+    /// All of them, one after the other.
+    #[value(name = "all")]
+    All,
 }
 
 /// What both commands take: `cluster` hands it to each of its servers.

@@ -14,7 +14,7 @@ use crate::error::{ProposeError, ReadError};
 use crate::log::AppendPlan;
 use crate::report::{DroppedRead, ReadMode, ReadState};
 use crate::storage::Storage;
-use crate::trace::debug;
+use crate::trace::{debug, info};
 
 /// A node that follows a leader, or waits for one.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,7 @@ impl Follower {
             // A term has one leader (§5.2): this is the first that is heard of it, or the end of an interval in
             // which it was forgotten.
             self.leader = Some(leader);
+            info!(common.trace, "leader heard", "leader" => leader, "term" => common.term);
         }
     }
 

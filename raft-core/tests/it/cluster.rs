@@ -35,6 +35,9 @@ pub struct Slot {
     pub dropped: Vec<DroppedRead>,
 }
 
+/// Which messages are lost.
+type Loss = Box<dyn FnMut(&Message) -> bool>;
+
 /// Some nodes and the messages between them.
 pub struct Cluster {
     slots: BTreeMap<u64, Slot>,
@@ -42,11 +45,13 @@ pub struct Cluster {
     pub network: VecDeque<Message>,
     /// Links that lose everything, by direction.
     cut: BTreeSet<(u64, u64)>,
-    lose: Option<Box<dyn FnMut(&Message) -> bool>>,
+    lose: Option<Loss>,
     lost: Vec<Message>,
     /// Every message that ever left.
     pub sent: Vec<Message>,
     oracle: Oracle,
+    /// What the answer to a read must not be below.
+    floors: BTreeMap<Bytes, Index>,
     starts: u64,
 }
 
@@ -94,6 +99,7 @@ impl Cluster {
             lost: Vec::new(),
             sent: Vec::new(),
             oracle: Oracle::default(),
+            floors: BTreeMap::new(),
             starts: 0,
         };
         for (n, durable) in disks {
@@ -242,6 +248,18 @@ impl Cluster {
         result
     }
 
+    /// A read with bytes of its own, whose answer must not be older than anything that is committed by now.
+    pub fn read_checked(&mut self, n: u64, mode: ReadMode) -> Result<(), ReadError> {
+        self.starts += 1;
+        let context = Bytes::copy_from_slice(&self.starts.to_be_bytes());
+        let up = self.slots.values().filter_map(|slot| slot.node.as_ref());
+        let floor = up.map(RawNode::commit_index).max().unwrap_or(Index::ZERO);
+        self.floors.insert(context.clone(), floor);
+        let result = self.node_mut(n).read_index(context, mode);
+        self.pump(n);
+        result
+    }
+
     /// Rounds until one of these leads the newest term.
     pub fn elect_among(&mut self, nodes: &[u64]) -> u64 {
         for _ in 0..200 {
@@ -277,7 +295,7 @@ impl Cluster {
         let mut delivered = 0;
         while self.deliver_next() {
             delivered += 1;
-            assert!(delivered < 200_000, "the nodes don't stop talking");
+            assert!(delivered < 20_000, "the nodes don't stop talking");
         }
         self.check_logs();
     }
@@ -441,6 +459,14 @@ impl Cluster {
         slot.durable = storage.clone();
     }
 
+    /// The same, if there is anything to drop.
+    pub fn compact_if_new(&mut self, n: u64) {
+        let applied = self.slots[&n].applied.last().map_or(Index::ZERO, |entry| entry.index);
+        if applied >= self.node(n).storage().first_index().unwrap() {
+            self.compact(n);
+        }
+    }
+
     // -- the loop of the caller
 
     /// Takes every `Ready` of a node, and checks the node.
@@ -449,10 +475,17 @@ impl Cluster {
             return;
         }
         self.check(n);
+        let mut taken = 0;
         while self.node(n).has_ready() {
+            taken += 1;
+            assert!(taken < 10_000, "node {n} never has enough");
             let mut ready = self.node_mut(n).ready();
             assert!(!ready.is_empty(), "node {n} had nothing to hand out");
             self.send(n, std::mem::take(&mut ready.messages));
+            for read in &ready.read_states {
+                let floor = self.floors.get(&read.context).copied().unwrap_or(Index::ZERO);
+                assert!(read.index >= floor, "a stale read at node {n}: {read:?}, committed was {floor}");
+            }
             let slot = self.slot_mut(n);
             slot.reads.append(&mut ready.read_states);
             slot.dropped.append(&mut ready.dropped_reads);

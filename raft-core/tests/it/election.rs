@@ -433,8 +433,7 @@ fn learners_and_strangers_do_not_campaign() {
     assert_eq!((cluster.role(3), cluster.term(3)), (RoleKind::Follower, 0));
     assert!(matches!(cluster.node_mut(3).campaign(), Err(CampaignError::NotAVoter)));
 
-    let mut stranger =
-        Cluster::from_disks([(9, MemoryStorage::with_voters(ids(&[1, 2, 3])))], |config| figure_2(config));
+    let mut stranger = Cluster::from_disks([(9, MemoryStorage::with_voters(ids(&[1, 2, 3])))], figure_2);
     stranger.ticks(9, 100);
     assert_eq!((stranger.role(9), stranger.term(9)), (RoleKind::Follower, 0));
     assert!(matches!(stranger.node_mut(9).campaign(), Err(CampaignError::NotAVoter)));

@@ -71,17 +71,14 @@ fn layer(module: &str) -> Option<(usize, &'static str)> {
 fn imports(module: &str, source: &str, modules: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for root in ["crate::", "super::", "self::"] {
-        let mut rest = source;
-        while let Some(at) = rest.find(root) {
-            let boundary = rest[..at].chars().next_back();
-            let tail = &rest[at..];
-            rest = &rest[at + root.len()..];
+        for (at, _) in source.match_indices(root) {
+            let boundary = source[..at].chars().next_back();
             if boundary.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
                 continue;
             }
             let mut base: Vec<&str> =
                 if root == "crate::" { Vec::new() } else { module.split('/').collect() };
-            let mut tree = tail;
+            let mut tree = &source[at..];
             loop {
                 if let Some(after) = tree.strip_prefix("crate::").or_else(|| tree.strip_prefix("self::")) {
                     tree = after;

@@ -1,7 +1,7 @@
 //! What goes out in a `Ready` and comes back as an acknowledgement: each thing once, in order, and durable before it counts.
 
 use bytes::Bytes;
-use proptest::prelude::{Just, Strategy, prop_oneof};
+use proptest::prelude::{Just, prop_oneof};
 use raft_core::{
     AckError, Body, ConfStateError, Config, ConfigError, Entry, HardState, Inconsistency, Index, LogPosition,
     MemoryStorage, Message, RawNode, Ready, RoleKind, SoftState, StartError, Status, Storage, StorageError,

@@ -19,14 +19,17 @@ mod cluster;
 mod log_flow;
 mod oracle;
 mod storage_failures;
+mod sync_async;
 mod words;
 
 mod disruption;
 mod election;
+mod hostile;
 mod layering;
 mod leases;
 mod pipeline;
 mod proposals;
 mod reads;
 mod replication;
+mod schedule;
 mod snapshots;

@@ -214,7 +214,7 @@ fn the_commit_index_is_the_middle_of_what_the_voters_have_in_any_order() {
             }
         }
         cluster.deliver_if(is_append_reply);
-        let mut sorted = vec![9, acks[0].max(1), acks[1].max(1), acks[2].max(1), acks[3].max(1)];
+        let mut sorted = [9, acks[0].max(1), acks[1].max(1), acks[2].max(1), acks[3].max(1)];
         sorted.sort_unstable();
         assert_eq!(cluster.commit(1), sorted[2] as u64, "acknowledged: {acks:?}");
     }

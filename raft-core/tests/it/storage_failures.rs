@@ -41,7 +41,8 @@ impl Flaky {
     fn fails(&self) -> Result<bool, StorageError> {
         let call = self.calls.get();
         self.calls.set(call + 1);
-        let fails = self.plan.get().is_some_and(|(first, each)| call >= first && (call - first) % each == 0);
+        let fails =
+            self.plan.get().is_some_and(|(first, each)| call >= first && (call - first).is_multiple_of(each));
         match (fails, self.how) {
             (true, How::Fails) => Err(StorageError::Other("the disk is on fire".into())),
             (true, How::Fetches) => Err(StorageError::Fetching),

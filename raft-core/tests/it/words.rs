@@ -167,7 +167,7 @@ pub fn check<S: Strategy>(
     let number: u64 = std::env::var("RAFT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&number.to_be_bytes());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     if let Err(error) = TestRunner::new_with_rng(config, rng).run(strategy, property) {
         panic!("RAFT_SEED={number}: {error}");

@@ -112,6 +112,22 @@ fn nothing_is_applied_while_a_snapshot_is_not_durable() {
 }
 
 #[test]
+fn pages_that_a_snapshot_covers_no_longer_count() {
+    // Their entries are part of the snapshot now: no one will acknowledge them.
+    let mut log = log_of(&sized(&[10; 4]), 4, 1, false);
+    log.commit_to(at(4));
+    assert_eq!(hand_out(&mut log), [(1, 1)]);
+    log.restore(super::snapshot(1, 6));
+    let restored = log.hand_out_unwritten(&mut Vec::new()).unwrap();
+    log.on_write_handed_out(1, Term::new(1), Some(restored.metadata.index), Vec::new());
+    let write = log.acknowledge_write(1).unwrap();
+    log.on_written(&write, Term::new(1));
+    log.append(LogPosition::new(Term::new(1), at(6)), super::entries_behind(6, &[1]));
+    log.commit_to(at(7));
+    assert_eq!(hand_out(&mut log), [(1, 7)]);
+}
+
+#[test]
 fn what_was_not_handed_out_cannot_be_applied() {
     let mut log = log_of(&sized(&[1; 4]), 4, 1000, false);
     log.commit_to(at(3));
