@@ -239,7 +239,8 @@ fn a_claim_that_does_not_hold_is_reported() {
         failed.contains("no campaign and no change of role while heartbeats arrive, saw node"),
         "{failed}"
     );
-    assert!(failed.contains("hears no leader for"), "{failed}");
+    // Usually the campaign; where the other node's log was read first, the vote that it asked for.
+    assert!(failed.contains("hears no leader for") || failed.contains("becomes follower"), "{failed}");
     assert!(!rest.contains("OK       : no node campaigned"), "{rest}");
     assert!(servers(&told).iter().all(|server| !is_running(*server)));
 }
