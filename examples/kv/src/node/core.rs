@@ -29,6 +29,9 @@ use crate::transport::Transport;
 /// How many inputs are taken in one turn.
 const AT_ONCE: usize = 4096;
 
+/// How many bytes of commands are proposed as one batch, more or less.
+const BATCH_BYTES: usize = 8 << 20;
+
 /// A snapshot is also taken when so many bytes of commands were applied since the last, so that large values don't make
 /// the log many times larger than what it holds.
 const SNAPSHOT_BYTES: u64 = 256 << 20;
@@ -248,15 +251,29 @@ impl Core {
         }
     }
 
+    /// Proposes everything that waits, as one batch unless it's very large: then what is over the limit on
+    /// uncommitted bytes is refused, and the rest isn't.
     fn propose(&mut self, writes: Vec<Write>) {
-        if writes.is_empty() {
-            return;
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for write in writes {
+            bytes += write.command.len();
+            batch.push(write);
+            if bytes >= BATCH_BYTES {
+                self.propose_batch(std::mem::take(&mut batch));
+                bytes = 0;
+            }
         }
-        let commands: Vec<Bytes> = writes.iter().map(|write| write.command.clone()).collect();
+        if !batch.is_empty() {
+            self.propose_batch(batch);
+        }
+    }
+
+    fn propose_batch(&mut self, batch: Vec<Write>) {
+        let commands: Vec<Bytes> = batch.iter().map(|write| write.command.clone()).collect();
         let error = match self.raft.propose_batch(commands) {
             Ok(Proposal::Appended { term, first, .. }) => {
                 let mut index = first;
-                for write in writes {
+                for write in batch {
                     self.steps.appended(write.number, term, index);
                     self.writes.add(index, term, write.number, write.answer);
                     index = index.next();
@@ -267,7 +284,7 @@ impl Core {
             Ok(Proposal::Forwarded { .. }) => WriteError::Unknown("the write was passed on to another node"),
             Err(error) => WriteError::NotProposed(error),
         };
-        for write in writes {
+        for write in batch {
             let _ = write.answer.send(Err(error.clone()));
         }
     }

@@ -132,3 +132,30 @@ fn a_folder_with_strange_files() {
     let text = refused(&serve(&options));
     assert!(text.contains("is not a data folder of this program"), "{text}");
 }
+
+#[test]
+fn a_damaged_data_folder_is_not_served_from() {
+    let mut cluster = Cluster::start(1, &[]);
+    for number in 0..50 {
+        assert_eq!(cluster.nodes[0].put(&format!("/kv/{number}"), [b'v'; 5_000]).unwrap().status, 204);
+    }
+    assert!(cluster.nodes[0].stop().success());
+    let log = cluster.nodes[0].dir.join("log.redb");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle - 2_000..middle + 50_000].fill(0xa5);
+    std::fs::write(&log, bytes).unwrap();
+    let addr = |addr: std::net::SocketAddr| addr.to_string();
+    let (http, raft) = (addr(cluster.nodes[0].http), addr(cluster.nodes[0].raft));
+    let (members, dir) = (format!("1/{raft}"), cluster.nodes[0].dir.display().to_string());
+    let options = [
+        ("--http-addr", http.as_str()),
+        ("--raft-addr", &raft),
+        ("--cluster", &members),
+        ("--data-dir", &dir),
+    ];
+    let output = program().args(serve(&options)).stdin(std::process::Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is corrupt"), "{text}");
+}
