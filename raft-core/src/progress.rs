@@ -207,8 +207,13 @@ impl Progress {
         if rejected != self.next_index.prev() {
             return false;
         }
-        let lower = rejected.min(hint.next());
-        self.next_index = lower.max(self.match_index.next());
+        let lower = rejected.min(hint.next()).max(self.match_index.next());
+        if lower == self.next_index {
+            // It refuses what it had acknowledged: it has lost data, and would refuse the same again for ever.
+            self.paused = true;
+            return false;
+        }
+        self.next_index = lower;
         self.sent_commit = self.sent_commit.min(self.next_index.prev());
         self.paused = false;
         true

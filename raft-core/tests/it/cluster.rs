@@ -429,6 +429,12 @@ impl Cluster {
     }
 
     /// The node starts from its disk; the state machine from the last snapshot there.
+    /// Gives a node that is down another disk.
+    pub fn replace_disk(&mut self, n: u64, disk: MemoryStorage) {
+        self.slot_mut(n).durable = disk;
+        self.oracle.on_replaced(id(n));
+    }
+
     pub fn restart(&mut self, n: u64) {
         self.start(n, |config| config.applied = Index::ZERO);
     }

@@ -27,6 +27,7 @@ mod election;
 mod hostile;
 mod layering;
 mod leases;
+mod lost_data;
 mod pipeline;
 mod proposals;
 mod reads;

@@ -1,7 +1,7 @@
 //! What must hold across nodes and over time, whatever a test does. It knows what was sent, what is on the disks and
 //! what was applied, and nothing of the core's insides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::proto::{AppendEntriesReply, VoteReply};
 use raft_core::{Body, Entry, Index, MemoryStorage, Message, NodeId, RoleKind, Status, Storage, Term};
@@ -17,9 +17,16 @@ pub struct Oracle {
     committed: Vec<Entry>,
     /// What each node said of itself last, in its present life.
     last: BTreeMap<NodeId, Status>,
+    /// Nodes whose disk was replaced: what a leader believes of them is wrong until they tell.
+    replaced: BTreeSet<NodeId>,
 }
 
 impl Oracle {
+    /// The disk of this node was replaced.
+    pub fn on_replaced(&mut self, id: NodeId) {
+        self.replaced.insert(id);
+    }
+
     /// The state machine at this index. A test may make up a snapshot of entries that nobody applied.
     pub fn state_at(&mut self, index: Index) -> Vec<Entry> {
         let count = usize::try_from(index.get()).unwrap();
@@ -107,6 +114,9 @@ impl Oracle {
     fn check_leader(&self, status: &Status, disks: &BTreeMap<NodeId, &MemoryStorage>) {
         let newest = disks.values().all(|disk| disk.hard_state().term <= status.term);
         for peer in status.progress.iter().filter(|peer| newest && peer.id != status.id) {
+            if self.replaced.contains(&peer.id) {
+                continue;
+            }
             let Some(disk) = disks.get(&peer.id) else { continue };
             let last = disk.last_index().unwrap();
             assert!(

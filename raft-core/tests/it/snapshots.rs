@@ -258,7 +258,10 @@ fn a_log_that_disagrees_with_a_snapshot_is_dropped_whole() {
         cluster.take_all();
         cluster.step(message(3, 1, 4, request_vote(at(1, 5)))).unwrap();
         cluster.step(message(3, 1, 5, request_vote(at(2, 3)))).unwrap();
-        assert_eq!(cluster.take_all(), [message(1, 3, 4, refused()), message(1, 3, 5, granted())]);
+        assert_eq!(
+            cluster.take_all(),
+            [message(1, 3, 4, refused_knowing(at(2, 3))), message(1, 3, 5, granted())]
+        );
     }
 }
 

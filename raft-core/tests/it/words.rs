@@ -77,6 +77,11 @@ pub fn granted() -> Body {
     Body::RequestVoteReply(VoteReply::Granted)
 }
 
+/// A refusal that tells what is committed.
+pub fn refused_knowing(commit: LogPosition) -> Body {
+    Body::RequestVoteReply(VoteReply::Refused { commit })
+}
+
 pub fn refused() -> Body {
     Body::RequestVoteReply(VoteReply::REFUSED)
 }
