@@ -276,11 +276,16 @@ pub(super) struct NodeStatus {
 }
 
 /// A port below those that systems give to outgoing connections: one of those could be taken while its node is down.
+///
+/// Where the system has more loopback addresses than one (Linux has all of 127.0.0.0/8), each port is on another of
+/// them: nobody else takes it while its server restarts.
 fn any_free() -> std::io::Result<TcpListener> {
-    for _ in 0..200 {
+    for attempt in 0..200 {
         let draw = RandomState::new().build_hasher().finish();
         let port = 10_000 + u16::try_from(draw % 20_000).unwrap_or(0);
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        let [a, b, ..] = (draw >> 32).to_le_bytes();
+        let host = if attempt < 20 { Ipv4Addr::new(127, 1, a, b.clamp(1, 254)) } else { Ipv4Addr::LOCALHOST };
+        if let Ok(listener) = TcpListener::bind((host, port)) {
             return Ok(listener);
         }
     }

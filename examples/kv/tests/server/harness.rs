@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -44,14 +44,20 @@ pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A port that is free, is given once, and isn't one that the system gives to outgoing connections.
+/// A port that is free, is given once, and isn't one that the system gives to outgoing connections. Where there are more
+/// loopback addresses than one (Linux has all of 127.0.0.0/8), it's on another of them each time, so that nobody else on
+/// this machine takes it while its server restarts.
 pub(crate) fn free_addr() -> SocketAddr {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    let mut attempt = 0;
     wait_for("a free port", || {
+        attempt += 1;
         let port = 10_000 + (random() % 20_000) as u16;
-        let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
-        let fresh = GIVEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(port);
-        fresh.then(|| listener.local_addr().unwrap())
+        let [a, b, ..] = random().to_le_bytes();
+        let host = if attempt < 20 { Ipv4Addr::new(127, 2, a, b.clamp(1, 254)) } else { Ipv4Addr::LOCALHOST };
+        let addr = TcpListener::bind((host, port)).ok()?.local_addr().unwrap();
+        let fresh = GIVEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(addr);
+        fresh.then_some(addr)
     })
 }
 
