@@ -110,7 +110,7 @@ pub use report::{
     ConfChangeProposal, ConfChangeRefusal, Counters, DataLoss, DroppedRead, Proposal, ReadMode, ReadState,
     RoleKind, SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
 };
-pub use status::{PeerState, PeerStatus, Status};
+pub use status::{PeerState, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
 pub use storage::{Inconsistency, InitialState, MemoryStorage, Storage, StorageError};
 
 pub use raft_proto as proto;

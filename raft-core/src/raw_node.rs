@@ -16,7 +16,7 @@ use crate::raft::Raft;
 use crate::raft::invariants::{self, Violation};
 use crate::ready::{HandedOut, Ready};
 use crate::report::{ConfChangeProposal, Proposal, ReadMode, RoleKind, SnapshotStatus};
-use crate::status::Status;
+use crate::status::{self, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
 use crate::storage::Storage;
 use crate::trace::Trace;
 
@@ -302,6 +302,26 @@ impl<S: Storage> RawNode<S> {
     /// All of it. Costs a copy of the configuration and of the progress.
     pub fn status(&self) -> Status {
         Status::of(&self.raft)
+    }
+
+    /// Why this node doesn't lead; `None` if it does.
+    pub fn why_not_leader(&self) -> Option<WhyNotLeader> {
+        status::why_not_leader(&self.raft)
+    }
+
+    /// Why this index isn't committed here; `None` if it is.
+    pub fn why_not_committed(&self, index: Index) -> Option<WhyNotCommitted> {
+        status::why_not_committed(&self.raft, index)
+    }
+
+    /// Why no more entries are sent to this peer; `None` if they are as soon as there are any.
+    pub fn why_paused(&self, peer: NodeId) -> Option<WhyPaused> {
+        status::why_paused(&self.raft, peer)
+    }
+
+    /// Why the read with this context isn't confirmed; `None` if no such read waits.
+    pub fn why_read_waits(&self, context: &[u8]) -> Option<WhyReadWaits> {
+        status::why_read_waits(&self.raft, context)
     }
 
     /// The storage that it reads.

@@ -1,5 +1,7 @@
 //! What a node knows of itself, at a glance.
 
+mod explain;
+
 use alloc::vec::Vec;
 
 use raft_proto::{ConfState, Index, NodeId, Term};
@@ -8,6 +10,9 @@ use crate::progress::{Progress, ProgressState};
 use crate::raft::{Raft, Role};
 use crate::report::{Counters, DataLoss, RoleKind};
 use crate::storage::Storage;
+
+pub use explain::{WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
+pub(crate) use explain::{why_not_committed, why_not_leader, why_paused, why_read_waits};
 
 /// The state of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

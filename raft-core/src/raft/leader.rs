@@ -87,6 +87,11 @@ impl Leader {
         common.log.committed() >= self.term_start
     }
 
+    /// The index of the first entry of this term.
+    pub(crate) fn term_start(&self) -> Index {
+        self.term_start
+    }
+
     pub(crate) fn uncommitted(&self) -> u64 {
         self.uncommitted
     }

@@ -24,6 +24,7 @@ mod words;
 
 mod disruption;
 mod election;
+mod explain;
 mod hostile;
 mod layering;
 mod leases;
