@@ -77,6 +77,15 @@ pub struct Config {
     /// the committed entries of a `Ready` may be among its entries, and are to be applied after those are durable.
     pub async_writes: bool,
 
+    /// With `async_writes`, how many committed entries may be handed out for application before they are durable on this
+    /// node: a quorum has them. A state machine that survives a crash which the log's tail doesn't is then ahead of the log,
+    /// and [`RawNode::new`](crate::RawNode::new) refuses that; so this is for one that doesn't. Default 0.
+    pub max_apply_ahead: u64,
+
+    /// Don't tell followers at once that the commit index moved; the next append or heartbeat does. Saves messages where
+    /// followers needn't apply soon. Default false.
+    pub skip_commit_broadcast: bool,
+
     /// The last index that the state machine has applied durably, after a restart. Entries after it are handed
     /// out (again). Zero if the state machine starts empty. Default zero.
     pub applied: Index,
@@ -110,6 +119,8 @@ impl Config {
             disable_conf_change_validation: false,
             step_down_on_removal: true,
             async_writes: false,
+            max_apply_ahead: 0,
+            skip_commit_broadcast: false,
             applied: Index::ZERO,
             priority: 0,
             seed: 0,
@@ -165,6 +176,8 @@ pub enum ConfigError {
     DriftLeavesNoLease,
     /// `applied` is beyond [`Index::LIMIT`].
     AppliedOutOfRange,
+    /// A setting that can't change while the node runs: its id, its ticks, `async_writes`, `applied`, `seed`.
+    FixedAtStart,
 }
 
 impl fmt::Display for ConfigError {
@@ -178,6 +191,9 @@ impl fmt::Display for ConfigError {
             ConfigError::NothingUncommitted => "max_uncommitted_bytes must be at least 1",
             ConfigError::LeaseNeedsCheckQuorum => "lease_reads needs check_quorum",
             ConfigError::DriftLeavesNoLease => "lease_drift_ticks must be less than election_ticks - 1",
+            ConfigError::FixedAtStart => {
+                "id, ticks, async_writes, applied and seed can't change while the node runs"
+            }
             ConfigError::AppliedOutOfRange => "applied is beyond the largest index",
         })
     }

@@ -100,7 +100,8 @@ mod trace;
 
 pub use config::{Config, ConfigError};
 pub use error::{
-    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
+    StepError, TransferError,
 };
 pub use membership::{ConfChangeError, ConfStateError, Configuration};
 pub use raft::invariants::Violation;

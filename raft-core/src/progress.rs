@@ -88,6 +88,10 @@ impl Progress {
         progress
     }
 
+    pub(crate) fn set_max_inflight(&mut self, messages: u32) {
+        self.window.messages = messages;
+    }
+
     pub(crate) fn match_index(&self) -> Index {
         self.match_index
     }

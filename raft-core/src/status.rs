@@ -96,6 +96,13 @@ pub enum PeerState {
     },
 }
 
+/// A leader's view of all members.
+pub(crate) fn progress<S: Storage>(raft: &Raft<S>) -> Vec<PeerStatus> {
+    let Role::Leader(leader) = &raft.role else { return Vec::new() };
+    let peers = leader.progress.iter();
+    peers.map(|(id, peer)| PeerStatus::of(id, peer, raft.common.membership.is_learner(id))).collect()
+}
+
 impl Status {
     pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> Status {
         let common = &raft.common;

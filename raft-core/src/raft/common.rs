@@ -1,5 +1,7 @@
 //! What all roles share, and what a handler can ask for.
 
+use alloc::collections::BTreeMap;
+
 use bytes::Bytes;
 use raft_proto::{Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term};
 
@@ -36,6 +38,8 @@ pub(crate) struct Common<S> {
     pub(crate) durable_term: Term,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
+    /// Entries must be on more than one commit group; the group of each node that has one. Only while that is asked for.
+    pub(crate) groups: Option<BTreeMap<NodeId, u64>>,
     /// This node has lost what it had acknowledged.
     pub(crate) lost: Option<DataLoss>,
     pub(crate) counters: Counters,

@@ -156,7 +156,10 @@ impl Leader {
         }
         if self.maybe_commit(common) {
             self.release_early_reads(common);
-            self.broadcast_append(common);
+            // A membership change is told even so: others may have to act on it.
+            if !common.config.skip_commit_broadcast || self.conf_gate > common.log.applied() {
+                self.broadcast_append(common);
+            }
         } else if from != common.id() {
             self.tell_commit(common, from);
         }
@@ -208,8 +211,26 @@ impl Leader {
 
     /// Commits what a quorum has, if that includes an entry of this term (§5.4.2). Returns whether that is news.
     pub(super) fn maybe_commit<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
-        let quorum = common.membership.voters().committed_index(|id| self.progress.match_index(id));
-        quorum.is_some_and(|index| index >= self.term_start && common.log.commit_to(index))
+        self.quorum_index(common).is_some_and(|index| index >= self.term_start && common.log.commit_to(index))
+    }
+
+    /// The largest index that enough voters have.
+    pub(crate) fn quorum_index<S: Storage>(&self, common: &Common<S>) -> Option<Index> {
+        let voters = common.membership.voters();
+        match &common.groups {
+            None => voters.committed_index(|id| self.progress.match_index(id)),
+            Some(groups) => voters.group_committed_index(|id| {
+                (self.progress.match_index(id), groups.get(&id).copied().unwrap_or_default())
+            }),
+        }
+    }
+
+    /// What is enough has changed.
+    pub(crate) fn recount<S: Storage>(&mut self, common: &mut Common<S>) {
+        if self.maybe_commit(common) {
+            self.release_early_reads(common);
+            self.broadcast_append(common);
+        }
     }
 
     /// Tells a peer the commit index if no message on its way does.
@@ -228,7 +249,7 @@ impl Leader {
     }
 
     /// Tells all peers that the leader lives, and how far each of them may commit.
-    pub(super) fn broadcast_heartbeat<S: Storage>(&mut self, common: &mut Common<S>) {
+    pub(crate) fn broadcast_heartbeat<S: Storage>(&mut self, common: &mut Common<S>) {
         let context = self.begin_round(common);
         let me = common.id();
         let commit = common.log.committed();
