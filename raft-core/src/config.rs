@@ -29,6 +29,11 @@ pub struct Config {
     /// from its leader within that time ignores campaigns (thesis §6.2, §4.2.3). Default true.
     pub check_quorum: bool,
 
+    /// With `check_quorum`, ask at each tick whether a quorum was heard within an election time-out, so that a leader steps down
+    /// as soon as that isn't so. Otherwise ask once in an election time-out, as etcd does; then it can take two until a
+    /// leader steps down. Default true.
+    pub check_quorum_each_tick: bool,
+
     /// Allows [`ReadMode::Lease`](crate::ReadMode::Lease) (thesis §6.4.1). Needs `check_quorum`; all nodes of a cluster
     /// must agree. For an election time-out after each such read the heartbeats ask the followers for a promise, and an
     /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are linearizable only while no clock runs faster or slower than `lease_drift_ticks`
@@ -108,6 +113,7 @@ impl Config {
             heartbeat_ticks: 1,
             pre_vote: true,
             check_quorum: true,
+            check_quorum_each_tick: true,
             lease_reads: false,
             lease_drift_ticks: 1,
             max_message_bytes: 1 << 20,

@@ -85,7 +85,7 @@ impl Leader {
             let known = before.take(id).filter(|_| !renewed.contains(&id));
             known.unwrap_or_else(|| {
                 let mut progress = Progress::new(next, window);
-                progress.recently_active = true;
+                progress.hear(common.clock.now());
                 progress
             })
         });

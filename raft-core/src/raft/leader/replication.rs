@@ -138,7 +138,7 @@ impl Leader {
         }
         let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
         let first_index = if peer.is_snapshot() { Some(common.log.first_index()?) } else { None };
-        peer.recently_active = true;
+        peer.hear(common.clock.now());
         if index < peer.match_index() || (index == peer.match_index() && !peer.is_probe()) {
             return Ok(Next::Stay);
         }
@@ -183,7 +183,7 @@ impl Leader {
             false => common.log.last_not_above(hint.index, hint.term)?.index,
         };
         let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
-        peer.recently_active = true;
+        peer.hear(common.clock.now());
         if peer.on_reject(rejected, agree) {
             debug!(common.trace, "peer rejected", "peer" => from, "rejected" => rejected, "hint" => hint,
                 "next" => peer.next_index());
@@ -200,7 +200,7 @@ impl Leader {
         context: &[u8],
     ) -> Next {
         let Some(peer) = self.progress.get_mut(from) else { return Next::Stay };
-        peer.recently_active = true;
+        peer.hear(common.clock.now());
         peer.resume();
         if peer.match_index() < common.log.last().index || peer.is_probe() {
             send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
