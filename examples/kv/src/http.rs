@@ -14,7 +14,8 @@
 //!
 //! A write is answered when it is committed and applied, with its place in the log (`X-Raft-Index`, `X-Raft-Term`). With
 //! `X-Client-Id` (1 to 64 bytes of the client's own choice) and `X-Serial` (a number that grows with every new request of that
-//! client) a retry of the client's latest request is applied once, and answered with the outcome of the first time.
+//! client) a retry of the client's latest request is applied once, and answered with the outcome of the first time, as long
+//! as the client is remembered: see [`raft_kv::machine::MAX_SESSIONS`].
 //!
 //! | status | what it means |
 //! |---|---|
