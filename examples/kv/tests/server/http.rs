@@ -78,6 +78,11 @@ fn the_demo_paths() {
     assert_eq!((got.status, got.text()), (200, "1 2"));
     let missing = node.get("/get?key=c&consistency=stale").unwrap();
     assert_eq!((missing.status, missing.text()), (404, "there is no such key\n"));
+    // Who asks only for a head wants nothing to happen.
+    let head = "HEAD /set?key=h&value=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = exchange(node.http, head.as_bytes()).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 405"), "{}", answer.escape_ascii());
+    assert_eq!(node.get("/get?key=h").unwrap().status, 404);
     for wrong in
         ["/set", "/set?key=a", "/set?value=a", "/set?key=&value=a", "/get", "/get?key=", "/get?key=%"]
     {
