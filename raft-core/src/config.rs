@@ -13,9 +13,9 @@ pub struct Config {
     pub id: NodeId,
 
     /// Ticks without word from a leader after which a follower campaigns (§5.2). The actual time-out is drawn
-    /// from `election_ticks .. 2 * election_ticks`, anew for each campaign. A leader that hasn't heard from a
-    /// quorum for this long steps down (with [`check_quorum`](Config::check_quorum)). Default 10; must be more
-    /// than `heartbeat_ticks`, and at most 1,000,000.
+    /// from `election_ticks .. 2 * election_ticks`, anew for each campaign. Once in this time a leader looks whether
+    /// it has heard from a quorum (see [`check_quorum`](Config::check_quorum)). Default 10; must be more than
+    /// `heartbeat_ticks`, and at most 1,000,000.
     pub election_ticks: u32,
 
     /// Ticks between two heartbeats of a leader. Default 1; at least 1.
@@ -25,8 +25,9 @@ pub struct Config {
     /// from isolation doesn't unseat a working leader (thesis §9.6). Default true.
     pub pre_vote: bool,
 
-    /// A leader steps down if it hasn't heard from a quorum for an election time-out, and a follower that has heard
-    /// from its leader within that time ignores campaigns (thesis §6.2, §4.2.3). Default true.
+    /// A leader looks once in `election_ticks` whether it has heard from a quorum since it looked last, and steps
+    /// down if it hasn't: so after a silence of one to two times that long. And a follower that has heard from its
+    /// leader within `election_ticks` ignores campaigns (thesis §6.2, §4.2.3). Default true.
     pub check_quorum: bool,
 
     /// With `check_quorum`, ask at each tick whether a quorum was heard within an election time-out, so that a leader steps down

@@ -465,6 +465,7 @@ impl Core {
             commit: status.commit.get(),
             applied: self.applied.index.get(),
             snapshot: self.reader.latest_snapshot().map_or(0, |snapshot| snapshot.metadata.index.get()),
+            disk_writes: self.reader.last_write(),
             keys: machine.len(),
             sessions: machine.sessions(),
             voters: status.conf_state.voters.iter().map(|id| id.get()).collect(),

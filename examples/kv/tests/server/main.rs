@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batching;
 mod cli;
 mod cluster_command;
+mod curl;
 mod failures;
 mod forwarding;
 mod harness;
@@ -12,4 +14,5 @@ mod http;
 mod partitions;
 mod peers;
 mod proxy;
+mod readme;
 mod snapshots;
