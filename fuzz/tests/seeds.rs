@@ -32,6 +32,13 @@ fn clusters_whose_membership_changes_keep_every_promise() {
     all_hold(30_000, 60, 10, None, true);
 }
 
+/// To be turned round when votes carry the commit index.
+#[test]
+fn a_membership_that_is_applied_late_can_leave_a_cluster_without_a_leader() {
+    let options = Options { changes: Some(true), ..Options::default() };
+    assert_eq!(run(2529, options).map(|report| report.late_memberships).ok(), Some(1));
+}
+
 #[test]
 fn a_seed_decides_everything() {
     for seed in [3, 17, 4242] {
