@@ -71,6 +71,21 @@ impl Disk {
         Disk(Rc::new(RefCell::new(DiskState { durable, ..DiskState::default() })))
     }
 
+    /// The disk of a node whose cluster began with this snapshot: who joins later can't have the log from its beginning.
+    ///
+    /// # Errors
+    /// It isn't a snapshot.
+    pub fn founded(snapshot: Snapshot) -> Result<Disk, StorageError> {
+        let disk = Disk::new(ConfState::default());
+        let position = snapshot.position();
+        {
+            let durable = &mut disk.0.borrow_mut().durable;
+            durable.apply_snapshot(snapshot)?;
+            durable.set_hard_state(HardState { term: position.term, vote: None, commit: position.index });
+        }
+        Ok(disk)
+    }
+
     /// Hands a write to the disk.
     pub fn submit(&self, write: Write) {
         self.0.borrow_mut().queue.push_back(write);
@@ -155,6 +170,11 @@ impl Disk {
             Some(snapshot) => snapshot.metadata.index,
             None => state.durable.first_index().map_or(Index::ZERO, Index::prev),
         }
+    }
+
+    /// Is a snapshot on its way?
+    pub fn has_snapshot_queued(&self) -> bool {
+        self.0.borrow().queue.iter().any(|write| write.snapshot.is_some())
     }
 
     /// Sets the configuration that a restart begins with.

@@ -93,6 +93,7 @@ impl<S: Storage> Raft<S> {
             vote,
             log,
             membership,
+            applied_membership: None,
             outbox: Outbox::default(),
             clock,
             rng,
@@ -364,6 +365,10 @@ impl<S: Storage> Raft<S> {
     /// A membership change was applied.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
         let common = &mut self.common;
+        if let Some(applied) = &mut common.applied_membership {
+            *applied = applied.apply(change)?;
+            return Ok(applied.to_conf_state());
+        }
         let next = common.membership.apply(change)?;
         let renewed = common.membership.renewed_by(change);
         common.membership = next;
@@ -507,6 +512,9 @@ impl<S: Storage> Raft<S> {
             }
             self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
+        }
+        if self.common.log.pending_snapshot().is_none() {
+            self.common.applied_membership = None;
         }
     }
 

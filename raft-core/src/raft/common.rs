@@ -28,6 +28,9 @@ pub(crate) struct Common<S> {
     pub(crate) vote: Option<NodeId>,
     pub(crate) log: RaftLog<S>,
     pub(crate) membership: Configuration,
+    /// The configuration of what is applied, while a snapshot with a later one isn't durable: entries that were handed out
+    /// before it came may still be applied.
+    pub(crate) applied_membership: Option<Configuration>,
     pub(crate) outbox: Outbox,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
