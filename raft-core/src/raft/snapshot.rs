@@ -10,7 +10,7 @@ use crate::trace::{debug, info};
 /// What follows from a snapshot, before anything is changed.
 #[derive(Clone, Debug)]
 pub(crate) enum SnapshotPlan {
-    /// It is old.
+    /// It is old, or not meant for this node.
     Ignore,
     /// The log holds its last entry: only the commit index moves.
     Known,
@@ -18,8 +18,7 @@ pub(crate) enum SnapshotPlan {
     Restore(Configuration),
 }
 
-/// What follows from this snapshot. Reads only. Its configuration was found valid when the message was. It needn't name this
-/// node: what comes behind it may.
+/// What follows from this snapshot. Reads only. Its configuration was found valid when the message was.
 pub(crate) fn plan<S: Storage>(
     common: &Common<S>,
     snapshot: &Snapshot,
@@ -30,6 +29,9 @@ pub(crate) fn plan<S: Storage>(
     let Ok(membership) = Configuration::from_conf_state(&snapshot.metadata.conf_state) else {
         return Ok(SnapshotPlan::Ignore);
     };
+    if !membership.contains(common.id()) {
+        return Ok(SnapshotPlan::Ignore);
+    }
     if common.log.matches(snapshot.position())? {
         return Ok(SnapshotPlan::Known);
     }
