@@ -219,6 +219,13 @@ impl Node {
         }
     }
 
+    /// Makes the snapshot that the core asked for, if it did.
+    pub fn make_wanted_snapshot(&mut self) {
+        if self.disk.take_wants_snapshot() && !self.machine.index().is_zero() {
+            self.disk.keep_snapshot(self.machine.snapshot(), Index::ZERO);
+        }
+    }
+
     /// If the entry is a membership change, it is made.
     fn configure(&mut self, entry: &Entry, handled: &mut Handled) -> Result<(), String> {
         let Some(change) = entry.payload.as_conf_change() else { return Ok(()) };

@@ -58,6 +58,8 @@ pub struct DiskState {
     pub queue: VecDeque<Write>,
     /// How many of the next reads fail.
     pub failing_reads: u32,
+    /// A newer snapshot was asked for than there is.
+    pub wants_snapshot: bool,
 }
 
 /// A disk that a node reads while the simulation writes to it.
@@ -122,6 +124,11 @@ impl Disk {
     /// The next reads fail.
     pub fn fail_reads(&self, count: u32) {
         self.0.borrow_mut().failing_reads = count;
+    }
+
+    /// Was a newer snapshot asked for than there is, since this was asked last?
+    pub fn take_wants_snapshot(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().wants_snapshot)
     }
 
     /// Keeps a snapshot of the state machine, durably, and drops the log up to `compact`.
@@ -222,6 +229,10 @@ impl Storage for Disk {
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {
-        self.read(|storage| storage.snapshot(at_least, to))
+        let result = self.read(|storage| storage.snapshot(at_least, to));
+        if matches!(result, Err(StorageError::SnapshotTemporarilyUnavailable)) {
+            self.0.borrow_mut().wants_snapshot = true;
+        }
+        result
     }
 }

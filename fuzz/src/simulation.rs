@@ -242,6 +242,7 @@ impl World {
                 let node = &mut self.nodes[at];
                 let Some(raw) = &mut node.raw else { return Ok(()) };
                 raw.tick();
+                node.make_wanted_snapshot();
                 let again = node.options.tick_every;
                 self.schedule(again, Kind::Tick, id);
                 self.drain(id)

@@ -25,8 +25,7 @@ pub struct Config {
     /// from isolation doesn't unseat a working leader (thesis §9.6). Default true.
     pub pre_vote: bool,
 
-    /// A leader looks once in `election_ticks` whether it has heard from a quorum since it looked last, and steps
-    /// down if it hasn't: so after a silence of one to two times that long. And a follower that has heard from its
+    /// A leader steps down if it hasn't heard from a quorum for `election_ticks`, and a follower that has heard from its
     /// leader within `election_ticks` ignores campaigns (thesis §6.2, §4.2.3). Default true.
     pub check_quorum: bool,
 
@@ -37,8 +36,8 @@ pub struct Config {
 
     /// Allows [`ReadMode::Lease`](crate::ReadMode::Lease) (thesis §6.4.1). Needs `check_quorum`; all nodes of a cluster
     /// must agree. For an election time-out after each such read the heartbeats ask the followers for a promise, and an
-    /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are linearizable only while no clock runs faster or slower than `lease_drift_ticks`
-    /// allow. Default false.
+    /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are
+    /// linearizable only while no clock runs faster or slower than `lease_drift_ticks` allow. Default false.
     pub lease_reads: bool,
 
     /// Ticks by which a leader's lease ends before the followers' promise does. Default 1; a tenth of

@@ -142,6 +142,11 @@ impl<S: Storage> RaftLog<S> {
         self.applied
     }
 
+    /// The last index that was handed out for application.
+    pub(crate) fn handed(&self) -> Index {
+        self.handed
+    }
+
     /// The last position, durable or not.
     pub(crate) fn last(&self) -> LogPosition {
         self.unstable.last()

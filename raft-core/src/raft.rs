@@ -80,12 +80,14 @@ impl<S: Storage> Raft<S> {
         }
         let membership = Configuration::from_conf_state(&initial.conf_state)?;
         let log = RaftLog::new(storage, &config, &initial.hard_state)?;
+        let log_applied = log.applied();
         let mut rng = Rng::new(config.seed, config.id);
         let clock = Clock::new(config.election_ticks, config.heartbeat_ticks, &mut rng);
         let was_here = !term.is_zero() && config.lease_reads;
         let common = Common {
             bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
             durable_term: term,
+            changed_at: log_applied,
             groups: None,
             lost: None,
             next_read: rng.next().max(1),
@@ -372,6 +374,7 @@ impl<S: Storage> Raft<S> {
         let next = common.membership.apply(change)?;
         let renewed = common.membership.renewed_by(change);
         common.membership = next;
+        common.changed_at = common.changed_at.max(common.log.handed());
         let state = common.membership.to_conf_state();
         info!(common.trace, "membership", "voters" => Ids(&state.voters), "outgoing" => Ids(&state.voters_outgoing),
             "learners" => Ids(&state.learners), "learners_next" => Ids(&state.learners_next));

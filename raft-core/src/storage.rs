@@ -54,8 +54,9 @@ pub trait Storage {
     fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>)
     -> Result<(), StorageError>;
 
-    /// A snapshot for the node `to`, of index `at_least` or above if there is one. Any snapshot that was taken may be
-    /// given. [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
+    /// A snapshot for the node `to`, of index `at_least` or above: an older one might not name that node, which would then
+    /// refuse it, each time that it is sent. Where there is none, the caller should make one now.
+    /// [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
     /// it hears from that node next.
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError>;
 }

@@ -41,6 +41,9 @@ pub(crate) struct Common<S> {
     pub(crate) durable_term: Term,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
+    /// No membership change was applied after this index, as far as is known. A snapshot that ends before it may not name
+    /// those who need one.
+    pub(crate) changed_at: Index,
     /// Entries must be on more than one commit group; the group of each node that has one. Only while that is asked for.
     pub(crate) groups: Option<BTreeMap<NodeId, u64>>,
     /// This node has lost what it had acknowledged.

@@ -96,7 +96,12 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
     let pending = common.log.pending_snapshot().cloned();
     let snapshot = match pending {
         Some(snapshot) => Ok(snapshot),
-        None => common.log.first_index().and_then(|first| common.log.storage().snapshot(first.prev(), to)),
+        None => common.log.first_index().and_then(|first| {
+            // From there on the log can follow, and the configuration names whom it is for: a node refuses a snapshot
+            // that doesn't name it.
+            let at_least = first.prev().max(common.changed_at);
+            common.log.storage().snapshot(at_least, to)
+        }),
     };
     let snapshot = snapshot.and_then(|snapshot| {
         if snapshot.metadata.index.is_zero() {
