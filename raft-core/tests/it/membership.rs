@@ -310,6 +310,36 @@ fn what_a_removed_leader_had_to_say_still_leaves() {
     assert_eq!(cluster.elect_among(&[2]), 2);
 }
 
+#[test]
+fn what_a_leader_says_before_it_applies_its_removal_leaves_after_it() {
+    // B099 again, where the caller applies later than it takes the messages.
+    let mut config = Config::new(id(1));
+    figure_2(&mut config);
+    asynchronous(&mut config);
+    let mut node = RawNode::new(config, MemoryStorage::with_conf_state(conf_state(&[1, 2], &[]))).unwrap();
+    let write = |node: &mut RawNode<MemoryStorage>| {
+        let mut committed = Vec::new();
+        while node.has_ready() {
+            let ready = node.ready();
+            node.storage_mut().persist(&ready).unwrap();
+            node.on_persisted(ready.number).unwrap();
+            committed.extend(ready.committed_entries);
+        }
+        committed
+    };
+    node.campaign().unwrap();
+    write(&mut node);
+    node.step(message(2, 1, 1, granted())).unwrap();
+    node.propose_conf_change(change(&[(Remove, 1)])).unwrap();
+    write(&mut node);
+    node.step(message(2, 1, 1, accepted(2))).unwrap();
+    let committed = write(&mut node);
+    node.tick();
+    node.apply_conf_change(&committed[1].payload.as_conf_change().unwrap()).unwrap();
+    assert_eq!(node.role(), RoleKind::Follower);
+    assert_eq!(node.ready().messages, [message(1, 2, 1, heartbeat(2))]);
+}
+
 // -- what a leader knows of its peers
 
 #[test]

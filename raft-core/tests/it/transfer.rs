@@ -54,8 +54,8 @@ fn is_pre_vote_of_3(message: &Message) -> bool {
 
 #[test]
 fn a_voter_that_lags_is_brought_up_first() {
-    // B149, B120.
-    let mut cluster = led(|_| {});
+    // B149, B120. An entry a message, so that there are answers on the way.
+    let mut cluster = led(|config| config.max_message_bytes = 0);
     cluster.isolate(3);
     for command in ["a", "b", "c"] {
         cluster.propose(1, command).unwrap();
@@ -249,7 +249,14 @@ fn a_transfer_to_one_who_never_caught_up_gives_up_the_lease_only_while_it_lasts(
     cluster.isolate(3);
     cluster.propose(1, "x").unwrap();
     cluster.settle();
+    for answered in [0, 1] {
+        cluster.read(1, "r", ReadMode::Lease).unwrap();
+        assert_eq!(cluster.slot(1).reads.len(), answered * 2, "there is a lease from the first round on");
+        cluster.settle();
+    }
     transfer(&mut cluster, 1, 3).unwrap();
+    cluster.read(1, "r", ReadMode::Lease).unwrap();
+    assert_eq!(cluster.slot(1).reads.len(), 2, "not while leadership is handed over");
     for _ in 0..12 {
         cluster.read(1, "r", ReadMode::Lease).unwrap();
         cluster.round();
