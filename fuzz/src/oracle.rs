@@ -45,11 +45,6 @@ impl Oracle {
         self.committed.0
     }
 
-    /// The configuration of the last change that was committed and applied anywhere, and where that is.
-    pub fn configuration(&self) -> Option<(Index, &ConfState)> {
-        self.configured.iter().rev().find_map(|(index, state)| Some((*index, state.as_ref()?)))
-    }
-
     /// Terms that had a leader.
     pub fn terms_led(&self) -> usize {
         self.leaders.len()

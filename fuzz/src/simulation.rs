@@ -51,8 +51,6 @@ pub struct Report {
     pub snapshots: u64,
     /// Membership changes that were made.
     pub changes: u64,
-    /// Runs that ended in the one known case without a leader, of a membership that is applied late.
-    pub late_memberships: u64,
     /// Transfers of leadership that ended with the leader stepping down.
     pub transfers: u64,
     /// A number that two equal runs share.

@@ -32,11 +32,11 @@ fn clusters_whose_membership_changes_keep_every_promise() {
     all_hold(30_000, 60, 10, None, true);
 }
 
-/// To be turned round when votes carry the commit index.
+/// Without the commit index in refused votes this run ends without a leader, with everybody up and connected (fault 1 of
+/// etcd's, B101).
 #[test]
-fn a_membership_that_is_applied_late_can_leave_a_cluster_without_a_leader() {
-    let options = Options { changes: Some(true), ..Options::default() };
-    assert_eq!(run(2529, options).map(|report| report.late_memberships).ok(), Some(1));
+fn a_membership_that_is_applied_late_leaves_a_leader() {
+    all_hold(2529, 1, Options::default().seconds, None, true);
 }
 
 #[test]

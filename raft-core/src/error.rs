@@ -192,7 +192,7 @@ pub enum BootstrapError {
 pub enum TransferError {
     /// No leader is known who could do it.
     NoLeader,
-    /// The target leads already.
+    /// The target leads already, and no transfer is on its way that could be given up.
     AlreadyLeader,
     /// The target isn't in the configuration.
     UnknownNode(NodeId),

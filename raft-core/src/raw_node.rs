@@ -137,7 +137,8 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Hand leadership over to this voter (thesis §3.10). Until that has ended, as [`Ready::transfers`] tells, proposals are
-    /// refused. At a follower the wish is passed on to the leader, and nothing tells what became of it.
+    /// refused. At a follower the wish is passed on to the leader, and nothing tells what became of it. A transfer to the leader
+    /// itself gives up the one that is on its way.
     ///
     /// # Errors
     /// [`TransferError`] says why not.

@@ -23,6 +23,10 @@ pub struct InitialState {
     pub hard_state: HardState,
     /// The configuration as of the last entry *applied* (see [`Config::applied`](crate::Config::applied)), which is
     /// that of the latest snapshot where no later change was applied. Empty for a node that is to join a cluster.
+    ///
+    /// A cluster that began with a stored configuration doesn't have it in its log. Whoever joins it must get a snapshot
+    /// first, so compact the log before the first change; or start with that same first configuration. Otherwise it would
+    /// apply the changes of the log to the empty configuration, and be a cluster of its own.
     pub conf_state: ConfState,
 }
 

@@ -13,10 +13,6 @@ impl World {
         for round in 0..2 {
             let deadline = self.now + 60 * election;
             while !self.is_settled() {
-                if self.now >= deadline && self.is_late_membership() {
-                    self.report.late_memberships += 1;
-                    return Ok(());
-                }
                 if self.now >= deadline {
                     return Err(format!(
                         "25-26: no progress within 60 election time-outs (round {round}): {}",
@@ -64,33 +60,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// The one known case of a cluster that is whole and elects nobody (B101 of `../shared/bugs.md`, fault 1 of etcd's): a node
-    /// could win in the configuration that is in force and doesn't know that it is, since it doesn't know that the change in
-    /// its log is committed. It asks by its old configuration, where one who has left has the longer log; those who know
-    /// better have shorter logs than it has. Votes that carry the commit index would end it.
-    fn is_late_membership(&self) -> bool {
-        let statuses = self.statuses();
-        if self.leader().is_some() {
-            return false;
-        }
-        let Some((changed, in_force)) = self.oracle.configuration() else { return false };
-        let last = |id: &NodeId| {
-            let raw = self.nodes.iter().find(|node| node.id == *id)?.raw.as_ref()?;
-            Some((raw.last_position().term, raw.last_position().index))
-        };
-        let could_win = |id: &NodeId| {
-            [&in_force.voters, &in_force.voters_outgoing].iter().all(|half| {
-                let for_it = half.iter().filter(|voter| last(voter) <= last(id)).count();
-                half.is_empty() || 2 * for_it > half.len()
-            })
-        };
-        let late = |status: &&Status| status.commit < changed && status.last >= changed;
-        let votes = |id: &NodeId| in_force.voters.contains(id) || in_force.voters_outgoing.contains(id);
-        let mut electable =
-            statuses.iter().filter(|status| votes(&status.id) && could_win(&status.id)).peekable();
-        electable.peek().is_some() && electable.all(|status| late(&status))
     }
 
     fn statuses(&self) -> Vec<Status> {
