@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use raft_core::{
-    BootstrapError, Config, ConfigError, MemoryStorage, Payload, RawNode, RoleKind, VoteReply,
-};
+use raft_core::{BootstrapError, Config, ConfigError, MemoryStorage, Payload, RawNode, RoleKind, VoteReply};
 
 use crate::cluster::{Cluster, Disk, asynchronous, disk_with, figure_2};
 use crate::words::*;
@@ -23,11 +21,16 @@ fn a_cluster_can_be_started_from_a_list_of_its_voters() {
     assert_eq!((node.term(), node.commit_index(), node.last_index()), (term(1), index(3), index(3)));
     assert_eq!(node.conf_state().voters, ids(&[1, 2, 3]));
     let ready = node.ready();
-    let added: Vec<_> = ready.committed_entries.iter().map(|entry| entry.payload.as_conf_change().unwrap()).collect();
+    let added: Vec<_> =
+        ready.committed_entries.iter().map(|entry| entry.payload.as_conf_change().unwrap()).collect();
     assert_eq!(added.len(), 3, "each comes as an entry, with its context");
     assert_eq!(added[1].context, "address 2");
     for change in &added {
-        assert_eq!(node.apply_conf_change(change).unwrap().voters, ids(&[1, 2, 3]), "which changes nothing more");
+        assert_eq!(
+            node.apply_conf_change(change).unwrap().voters,
+            ids(&[1, 2, 3]),
+            "which changes nothing more"
+        );
     }
     node.storage_mut().persist(&ready).unwrap();
     node.advance(ready).unwrap();

@@ -159,13 +159,15 @@ impl Leader {
             }
             ProgressState::Snapshot { .. } => {}
         }
-        if self.maybe_commit(common) {
+        let news = self.maybe_commit(common);
+        if news {
             self.release_early_reads(common);
-            // A membership change is told even so: others may have to act on it.
-            if !common.config.skip_commit_broadcast || self.conf_gate > common.log.applied() {
-                self.broadcast_append(common);
-            }
-        } else if from != common.id() {
+        }
+        // A membership change is told even if nothing else is: others may have to act on it.
+        let tells = !common.config.skip_commit_broadcast || self.conf_gate > common.log.applied();
+        if news && tells {
+            self.broadcast_append(common);
+        } else if tells && from != common.id() {
             self.tell_commit(common, from);
         }
         if from != common.id() {
