@@ -381,6 +381,18 @@ fn one_who_is_removed_and_added_in_one_change_is_another_node() {
 }
 
 #[test]
+fn one_who_comes_has_an_election_time_out_to_be_heard() {
+    let mut cluster = led(&[1], &[2]);
+    cluster.rounds(9);
+    cluster.isolate(2);
+    cluster.change_and_settle(1, change(&[(AddVoter, 2)]));
+    cluster.round();
+    assert_eq!(cluster.role(1), RoleKind::Leader, "the check of the quorum comes a tick after node 2");
+    cluster.rounds(10);
+    assert_eq!(cluster.role(1), RoleKind::Follower);
+}
+
+#[test]
 fn one_who_leaves_is_forgotten_and_comes_back_unknown() {
     let mut cluster = led(&[1, 2, 3], &[]);
     cluster.change_and_settle(1, change(&[(Remove, 3)]));
