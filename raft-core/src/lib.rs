@@ -71,6 +71,8 @@
 //! [`on_applied`](RawNode::on_applied) after each batch; set [`Config::async_writes`] so that no entry is handed out for
 //! application before it is durable here. [`advance`](RawNode::advance) is no more than the two acknowledgements at once.
 //!
+//! Who knows another core finds its names in `docs/from-etcd.md` and `docs/from-raft-rs.md`.
+//!
 //! # When something goes wrong
 //!
 //! A caller's mistake and a peer's are apart: [`ProposeError`], [`ReadError`], [`CampaignError`] and [`AckError`] are about
