@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft_core::proto::ReadIndex;
 use raft_core::{Body, Config, Message, ReadError, ReadMode, ReadState, RoleKind, StepError};
 
-use crate::cluster::{Cluster, Disk, figure_2};
+use crate::cluster::{Cluster, Disk, disk_with, figure_2};
 use crate::words::*;
 
 fn leases(config: &mut Config) {
@@ -388,4 +388,19 @@ fn a_read_whose_request_or_answer_is_lost_times_out_at_the_follower() {
     cluster.tick(2);
     assert_eq!(dropped(&cluster, 2), [("r".to_owned(), ReadError::TimedOut)]);
     assert_eq!(cluster.status(2).pending_reads, 0);
+}
+
+#[test]
+fn all_reads_that_waited_for_the_first_commit_of_the_term_share_one_round() {
+    let mut cluster = Cluster::from_disks([(1, disk_with(&[1, 2, 3], &[1], 0))], figure_2);
+    cluster.node_mut(1).campaign().unwrap();
+    cluster.pump(1);
+    cluster.step(message(2, 1, 2, granted())).unwrap();
+    for _ in 0..50 {
+        cluster.read(1, "early", ReadMode::Quorum).unwrap();
+    }
+    cluster.take_all();
+    cluster.step(message(2, 1, 2, accepted(2))).unwrap();
+    assert_eq!(cluster.commit(1), 2);
+    assert_eq!(cluster.take_if(is_heartbeat).len(), 2, "one to each peer, not one for each read");
 }

@@ -105,7 +105,7 @@ impl Leader {
                 common.clock.now().saturating_add(u64::from(common.clock.election_ticks()));
         }
         if self.has_committed_in_term(common) {
-            self.confirm(common, read);
+            self.confirm(common, [read]);
         } else {
             self.reads.early.push(read);
         }
@@ -135,22 +135,29 @@ impl Leader {
     /// acknowledged, and the reads that waited for this go on.
     pub(super) fn release_early_reads<S: Storage>(&mut self, common: &mut Common<S>) {
         if self.has_committed_in_term(common) {
-            for read in core::mem::take(&mut self.reads.early) {
-                self.confirm(common, read);
-            }
+            let early = core::mem::take(&mut self.reads.early);
+            self.confirm(common, early);
         }
     }
 
-    fn confirm<S: Storage>(&mut self, common: &mut Common<S>, read: Read) {
+    /// Answers these reads, or lets them wait for one round that begins now.
+    fn confirm<S: Storage>(&mut self, common: &mut Common<S>, reads: impl IntoIterator<Item = Read>) {
         let index = common.log.committed();
         let alone = common.membership.voters().is_only(common.id());
-        if alone || (read.mode == ReadMode::Lease && self.holds_lease(common)) {
-            answer(common, read, index);
-            return;
+        let leased = self.holds_lease(common);
+        let round = self.reads.round.saturating_add(1);
+        let waiting = self.reads.pending.len();
+        for read in reads {
+            if alone || (leased && read.mode == ReadMode::Lease) {
+                answer(common, read, index);
+            } else {
+                self.reads.pending.push_back(PendingRead { read, index, round });
+            }
         }
-        self.reads.pending.push_back(PendingRead { read, index, round: self.reads.round.saturating_add(1) });
-        self.broadcast_heartbeat(common);
-        self.release_confirmed(common);
+        if self.reads.pending.len() > waiting {
+            self.broadcast_heartbeat(common);
+            self.release_confirmed(common);
+        }
     }
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
