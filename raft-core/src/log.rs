@@ -274,6 +274,10 @@ impl<S: Storage> RaftLog<S> {
             return Ok(AppendPlan::BeforeCommit);
         }
         if !self.matches(prev)? {
+            // What is committed here isn't in the leader's log: one of the two is corrupt, and no back-off would end.
+            if prev.index == self.committed && self.term(prev.index).is_ok() && !prev.index.is_zero() {
+                return Err(AppendError::Conflict(prev.index));
+            }
             let from = prev.index.min(self.last().index);
             return Ok(AppendPlan::Reject { hint: self.last_not_above(from, prev.term)? });
         }

@@ -19,13 +19,17 @@ enum Plan {
     BeforeCommit,
     Append(usize),
     Reject(u64, u64),
+    /// What is committed isn't in the leader's log.
+    Impossible(u64),
 }
 
 fn plan(log: &RaftLog<MemoryStorage>, prev: LogPosition, entries: &[Entry]) -> Plan {
-    match log.plan_append(prev, entries).unwrap() {
-        AppendPlan::BeforeCommit => Plan::BeforeCommit,
-        AppendPlan::Append { known } => Plan::Append(known),
-        AppendPlan::Reject { hint } => Plan::Reject(hint.term.get(), hint.index.get()),
+    match log.plan_append(prev, entries) {
+        Ok(AppendPlan::BeforeCommit) => Plan::BeforeCommit,
+        Ok(AppendPlan::Append { known }) => Plan::Append(known),
+        Ok(AppendPlan::Reject { hint }) => Plan::Reject(hint.term.get(), hint.index.get()),
+        Err(AppendError::Conflict(index)) => Plan::Impossible(index.get()),
+        Err(AppendError::Storage(error)) => panic!("{error}"),
     }
 }
 
@@ -173,6 +177,8 @@ proptest! {
             Plan::BeforeCommit
         } else if has(prev) {
             Plan::Append(known)
+        } else if prev_index == commit && prev_index > 0 {
+            Plan::Impossible(commit)
         } else {
             let possible = |index: &u64| term_in(&own, *index).is_none_or(|term| term <= prev.term.get());
             let hint = (0..=prev_index.min(last)).filter(possible).max().unwrap();
