@@ -40,7 +40,7 @@ impl World {
     fn retire(&mut self) -> Result<(), String> {
         let Some(leader) = self.leader() else { return Ok(()) };
         let (voters, at) = (&leader.conf_state.voters, self.at(leader.id));
-        if !voters.contains(&leader.id) && leader.conf_state.voters_outgoing.is_empty() {
+        if !voters.contains(&leader.id) && !leader.conf_state.voters_outgoing.contains(&leader.id) {
             let best =
                 leader.progress.iter().filter(|peer| !peer.is_learner).max_by_key(|peer| peer.match_index);
             if let (Some(raw), Some(best)) = (&mut self.nodes[at].raw, best) {
