@@ -59,9 +59,14 @@ pub(crate) struct ServeOptions {
     /// Where the other nodes connect; the address that --cluster gives for this node.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) raft_addr: SocketAddr,
-    /// Every node of the cluster, this one too: ID/IP:PORT,ID/IP:PORT,…
+    /// Every node of the cluster, this one too: ID/IP:PORT,ID/IP:PORT,… Who the members are counts only when the data
+    /// folder is made; afterwards they change with `raft-kv member`.
     #[arg(long, value_name = "ID/IP:PORT,…")]
     pub(crate) cluster: Members,
+    /// Join a cluster that runs: this node has no vote until it is added with `raft-kv member add`. Counts only when the
+    /// data folder is made.
+    #[arg(long)]
+    pub(crate) join: bool,
     /// The cluster's name. Nodes that were given different ones refuse each other, and each other's data folders.
     #[arg(long, default_value = "raft-kv", value_name = "NAME")]
     pub(crate) cluster_id: String,

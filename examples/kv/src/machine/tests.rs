@@ -205,8 +205,8 @@ fn streams_that_are_no_machine_are_refused() {
     }
     stream.push(0);
     assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::WrongCounts)));
-    stream[8] = 2;
-    assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::UnknownVersion(2))));
+    stream[8] = 3;
+    assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::UnknownVersion(3))));
     stream[0] = b'?';
     assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::NotAMachine)));
 }

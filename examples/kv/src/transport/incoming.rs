@@ -76,7 +76,7 @@ async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hell
     stream.set_nodelay(true)?;
     let frame = read_frame(stream, MAX_HELLO).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let checked = Hello::decode(frame).and_then(|hello| {
-        hello.check(&transport.own, |id| transport.peers.contains_key(&id))?;
+        hello.check(&transport.own, |id| transport.knows(id))?;
         Ok(hello)
     });
     // What speaks another protocol isn't answered in ours.
@@ -88,7 +88,7 @@ async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hell
         stream.write_all(&buffer).await?;
     }
     let hello = checked?;
-    if let Some(peer) = transport.peers.get(&hello.from.id) {
+    if let Some(peer) = transport.meet(&hello.from) {
         peer.learn(&hello.from);
         peer.wake.notify_one();
     }
