@@ -22,6 +22,13 @@ pub(crate) enum Command {
     Cluster(ClusterOptions),
     /// Run one server.
     Serve(ServeOptions),
+    /// Change who belongs to a cluster that runs.
+    #[command(subcommand)]
+    Member(MemberCommand),
+    /// Hand the leadership over to another node.
+    Transfer(TransferOptions),
+    /// Show how each node is, one line each.
+    Status(StatusOptions),
     /// Play a scenario on three servers of its own, told from their logs, and check what it claims.
     Scenario(ScenarioOptions),
 }
@@ -78,6 +85,75 @@ pub(crate) struct ServeOptions {
     pub(crate) stop_on_stdin_eof: bool,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
+}
+
+/// `raft-kv member`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Add a node, which runs with `serve --join`; or make a learner a voter, or a voter a learner.
+    Add {
+        /// Any node of the cluster that lives.
+        #[arg(long, value_name = "http://IP:PORT")]
+        url: String,
+        /// The node's number.
+        #[arg(long, value_parser = parse_id)]
+        id: NodeId,
+        /// Where the other nodes reach it; not needed for one that is a member.
+        #[arg(long, value_name = "IP:PORT")]
+        raft_addr: Option<SocketAddr>,
+        /// A voter is a learner first, until it has caught up.
+        #[arg(long, default_value = "voter")]
+        role: MemberRole,
+    },
+    /// Remove a node.
+    Remove {
+        /// Any node of the cluster that lives.
+        #[arg(long, value_name = "http://IP:PORT")]
+        url: String,
+        /// The node's number.
+        #[arg(long, value_parser = parse_id)]
+        id: NodeId,
+    },
+    /// Show who belongs to the cluster.
+    List {
+        /// Any node of the cluster that lives.
+        #[arg(long, value_name = "http://IP:PORT")]
+        url: String,
+    },
+}
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemberRole {
+    /// It gets everything and has no vote.
+    Learner,
+    /// It votes.
+    Voter,
+}
+
+/// `raft-kv transfer`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TransferOptions {
+    /// Any node of the cluster that lives.
+    #[arg(long, value_name = "http://IP:PORT")]
+    pub(crate) url: String,
+    /// The node that is to lead.
+    #[arg(long, value_parser = parse_id, value_name = "ID")]
+    pub(crate) to: NodeId,
+}
+
+/// `raft-kv status`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Any node of the cluster that lives.
+    #[arg(long, value_name = "http://IP:PORT")]
+    pub(crate) url: String,
+    /// Again and again, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// The pause between two looks.
+    #[arg(long, default_value_t = 1_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub(crate) every_ms: u64,
 }
 
 /// `raft-kv scenario`.

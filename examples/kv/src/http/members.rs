@@ -208,11 +208,10 @@ impl Server {
         let votes = status.conf_state.voters.contains(&id.get());
         let learns = status.conf_state.learners.contains(&id.get());
         if let Some(addr) = raft_addr
-            && let Some(other) =
-                self.app.transport.links().iter().find(|link| link.member && link.raft_addr == addr)
-            && other.id != id.get()
+            && let Some(other) = self.at(addr)
+            && other != id.get()
         {
-            return Err(AdminError::Refused(format!("node {} has the address {addr}", other.id)));
+            return Err(AdminError::Refused(format!("node {other} has the address {addr}")));
         }
         if !votes && !learns && raft_addr.is_none() {
             return Err(AdminError::Refused(format!("node {id} is new, and its raft_addr isn't said")));
@@ -260,6 +259,15 @@ impl Server {
     ) -> Result<Applied, AdminError> {
         let change = ConfChangeSingle { kind, node: Some(id) };
         self.app.node.change(change, raft_addr, head.deadline).await
+    }
+
+    /// The member that has this address.
+    fn at(&self, addr: SocketAddr) -> Option<u64> {
+        if addr == self.app.raft_addr {
+            return Some(self.app.id.get());
+        }
+        let links = self.app.transport.links();
+        links.iter().find(|link| link.member && link.raft_addr == addr).map(|link| link.id)
     }
 
     /// # Errors

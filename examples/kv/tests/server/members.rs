@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::harness::{Cluster, Node, Response, request, wait_for, wait_until};
+use crate::harness::{Cluster, Node, Response, program, request, signal, wait_for, wait_until};
 
 /// Writes keys of its own, one after the other, to whichever of the nodes takes them.
 struct Writer {
@@ -223,4 +223,53 @@ fn a_wiped_node_is_noticed_and_admitted_again() {
     });
     assert!(write.number("x-raft-index") > last);
     assert_eq!(cluster.nodes[victim].get("/kv/19").unwrap().text(), "v");
+}
+
+/// What the command prints, and whether it succeeded.
+fn told(arguments: &[&str]) -> (bool, String) {
+    let output = program().args(arguments).stdin(std::process::Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn the_command_line_does_it_all_with_one_live_node() {
+    let mut cluster = Cluster::start(3, &[]);
+    let place = cluster.join(4);
+    let follower = cluster.followers()[0];
+    let url = format!("http://{}", cluster.nodes[follower].http);
+    let raft = cluster.nodes[place].raft.to_string();
+    let (well, text) = told(&["member", "add", "--url", &url, "--id", "4", "--raft-addr", &raft]);
+    assert!(well && text == "node 4 is a voter now; voters [1,2,3,4], learners []\n", "{text}");
+    wait_members(&cluster.nodes[follower], &[1, 2, 3, 4], &[]);
+    let (well, text) = told(&["member", "list", "--url", &url]);
+    assert!(well && text.lines().count() == 4, "{text}");
+    assert!(text.contains(&format!("raft {raft}")) && text.contains("leader"), "{text}");
+
+    let own = cluster.nodes[follower].id.to_string();
+    let (well, text) = told(&["transfer", "--url", &url, "--to", &own]);
+    assert!(well && text == format!("leadership is handed over to node {own}\n"), "{text}");
+    assert_eq!(cluster.leader(), follower);
+    let (well, text) = told(&["transfer", "--url", &url, "--to", "7"]);
+    assert!(!well && text == "raft-kv: node 7 is not in the configuration\n", "{text}");
+
+    let (well, text) = told(&["member", "remove", "--url", &url, "--id", "4"]);
+    assert!(well && text == "node 4 is removed; voters [1,2,3], learners []\n", "{text}");
+    let (well, text) = told(&["status", "--url", &url]);
+    assert!(well && text.lines().count() >= 3 && text.contains("leader"), "{text}");
+    assert!(!told(&["status", "--url", "http://127.0.0.1:1"]).0);
+
+    let mut watch = program()
+        .args(["status", "--watch", "--every-ms", "20", "--url", &url])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    for _ in 0..20 {
+        assert!(lines.next().unwrap().unwrap().starts_with("node "));
+    }
+    signal("INT", watch.id());
+    while lines.next().is_some() {}
+    assert!(watch.wait().unwrap().success());
 }
