@@ -32,7 +32,7 @@ const STATUS: Duration = Duration::from_secs(2);
 pub(crate) fn member(command: &MemberCommand) -> Result<(), Exit> {
     run(async {
         match command {
-            MemberCommand::Add { url, id, raft_addr, role } => {
+            MemberCommand::Add { url, id, raft_addr, role, replaces } => {
                 let role = match role {
                     MemberRole::Learner => "learner",
                     MemberRole::Voter => "voter",
@@ -40,6 +40,9 @@ pub(crate) fn member(command: &MemberCommand) -> Result<(), Exit> {
                 let mut body = json!({ "id": id.get(), "role": role });
                 if let (Some(addr), Some(fields)) = (raft_addr, body.as_object_mut()) {
                     fields.insert("raft_addr".to_string(), json!(addr.to_string()));
+                }
+                if let (Some(old), Some(fields)) = (replaces, body.as_object_mut()) {
+                    fields.insert("replaces".to_string(), json!(old.get()));
                 }
                 say_what_happened(&ask(url, Method::POST, "/members", Some(&body)).await?)
             }

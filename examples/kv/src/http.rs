@@ -9,6 +9,7 @@
 //! | `GET /set?key=K&value=V`, `GET /get?key=K` | the same, in plain text, for a browser's address line |
 //! | `GET /members` | JSON: the configuration, and where the members are |
 //! | `POST /members` with `{"id": 4, "raft_addr": "IP:PORT", "role": "learner"\|"voter"}` | 200 when it's done: a new node becomes a learner first, a voter when it has caught up; 202 if it hasn't in time |
+//! | the same with `"replaces": 2` | the new voter takes the place of another in one joint change |
 //! | `DELETE /members/{id}` | 200 when the node is removed |
 //! | `POST /transfer` with `{"to": 2}` | 200 when this node leads, or leads no more |
 //! | `GET /status`, `GET /health` | JSON; health is 200 where a leader is known, else 503 |

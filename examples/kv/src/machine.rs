@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use raft_proto::{ConfChangeKind, ConfChangeV2, Index, NodeId};
+use raft_proto::{ConfChangeKind, ConfChangeV2, ConfState, Index, NodeId};
 
 pub use sessions::{MAX_SESSION_BYTES, MAX_SESSIONS};
 pub use snapshot::{Frozen, RestoreError};
@@ -107,17 +107,17 @@ impl Machine {
         self.applied = self.applied.max(index);
     }
 
-    /// Takes note of a membership change that was made, and of the address that it carries.
-    pub fn change_members(&mut self, index: Index, change: &ConfChangeV2) {
+    /// Takes note of a membership change that was made, of the address that it carries, and of who belongs to the cluster
+    /// now. The address is that of the first node that the change brings.
+    pub fn change_members(&mut self, index: Index, change: &ConfChangeV2, now: &ConfState) {
         self.skip(index);
         let addr = Note::decode(&change.context).and_then(|note| note.raft_addr);
-        for single in &change.changes {
-            match (single.node, single.kind, addr) {
-                (Some(id), ConfChangeKind::Remove, _) => drop(self.peers.remove(&id)),
-                (Some(id), _, Some(addr)) => drop(self.peers.insert(id, addr)),
-                (Some(_), _, None) | (None, _, _) => {}
-            }
+        let brought = change.changes.iter().find(|single| single.kind != ConfChangeKind::Remove);
+        if let (Some(id), Some(addr)) = (brought.and_then(|single| single.node), addr) {
+            self.peers.insert(id, addr);
         }
+        let lists = [&now.voters, &now.learners, &now.voters_outgoing, &now.learners_next];
+        self.peers.retain(|id, _| lists.iter().any(|list| list.contains(id)));
     }
 
     /// Where the members are reached that were added while the cluster ran.

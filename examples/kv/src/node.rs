@@ -232,18 +232,18 @@ impl Node {
         timeout_at(deadline, asked).await.unwrap_or(Err(ReadError::TimedOut))
     }
 
-    /// Proposes a change of one member and waits until it is applied here.
+    /// Proposes a change of one member, or of several in one joint step, and waits until it is applied here.
     ///
     /// # Errors
     /// It isn't, or wasn't by the deadline.
     pub(crate) async fn change(
         &self,
-        change: ConfChangeSingle,
+        changes: Vec<ConfChangeSingle>,
         raft_addr: Option<SocketAddr>,
         deadline: Instant,
     ) -> Result<members::Applied, AdminError> {
         let (answer, answered) = oneshot::channel();
-        self.admin(Input::Change(members::Change { change, raft_addr, answer }), answered, deadline).await
+        self.admin(Input::Change(members::Change { changes, raft_addr, answer }), answered, deadline).await
     }
 
     /// Hands leadership over, and waits until this node no longer leads.

@@ -104,6 +104,9 @@ pub(crate) enum MemberCommand {
         /// A voter is a learner first, until it has caught up.
         #[arg(long, default_value = "voter")]
         role: MemberRole,
+        /// The voter whose place it takes, in one joint change.
+        #[arg(long, value_parser = parse_id, value_name = "ID")]
+        replaces: Option<NodeId>,
     },
     /// Remove a node.
     Remove {

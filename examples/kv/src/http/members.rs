@@ -36,6 +36,8 @@ struct Add {
     id: u64,
     raft_addr: Option<SocketAddr>,
     role: Role,
+    /// The member whose place a voter takes.
+    replaces: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -47,7 +49,7 @@ struct To {
 /// What the leader is to do.
 #[derive(Clone, Copy, Debug)]
 enum Task {
-    Add { id: NodeId, raft_addr: Option<SocketAddr>, role: Role },
+    Add { id: NodeId, raft_addr: Option<SocketAddr>, role: Role, replaces: Option<NodeId> },
     Remove(NodeId),
     Transfer(NodeId),
 }
@@ -97,8 +99,13 @@ pub(super) async fn add(
 ) -> Result<Response, Failure> {
     let head = server.head(method, uri, &headers)?;
     let body = request::body(&headers, body, MAX_BODY, &head).await?;
-    let Add { id, raft_addr, role } = serde_json::from_slice(&body).map_err(Failure::bad_request)?;
-    server.administer(&head, body, Task::Add { id: node_id(id)?, raft_addr, role }).await
+    let Add { id, raft_addr, role, replaces } =
+        serde_json::from_slice(&body).map_err(Failure::bad_request)?;
+    let replaces = replaces.map(node_id).transpose()?;
+    if replaces.is_some() && (role != Role::Voter || replaces == NodeId::new(id)) {
+        return Err(Failure::bad_request("only a voter can take a place, and only that of another node"));
+    }
+    server.administer(&head, body, Task::Add { id: node_id(id)?, raft_addr, role, replaces }).await
 }
 
 /// `DELETE /members/{id}`
@@ -177,7 +184,9 @@ impl Server {
     async fn lead(&self, head: &Head, task: Task) -> Result<Response, AdminError> {
         info!(self.app.log, "asked to administer"; "what" => format!("{task:?}"));
         match task {
-            Task::Add { id, raft_addr, role } => self.add(head, id, raft_addr, role).await,
+            Task::Add { id, raft_addr, role, replaces } => {
+                self.add(head, id, raft_addr, role, replaces).await
+            }
             Task::Remove(id) => {
                 let conf = self.own_status().await?.conf_state;
                 if ![&conf.voters, &conf.learners, &conf.voters_outgoing]
@@ -203,8 +212,14 @@ impl Server {
         id: NodeId,
         raft_addr: Option<SocketAddr>,
         role: Role,
+        replaces: Option<NodeId>,
     ) -> Result<Response, AdminError> {
         let status = self.own_status().await?;
+        if let Some(old) = replaces
+            && !status.conf_state.voters.contains(&old.get())
+        {
+            return Err(AdminError::Refused(format!("node {old} is not a voter")));
+        }
         let votes = status.conf_state.voters.contains(&id.get());
         let learns = status.conf_state.learners.contains(&id.get());
         if let Some(addr) = raft_addr
@@ -246,8 +261,35 @@ impl Server {
             self.app.node.changed_from(self.app.node.view(), AGAIN).await;
         }
         let raft_addr = if applied.is_some() { None } else { raft_addr };
+        if let Some(old) = replaces {
+            return self.replace(head, id, raft_addr, old).await;
+        }
         let applied = self.change(head, ConfChangeKind::AddVoter, id, raft_addr).await?;
         Ok(done(StatusCode::OK, format!("node {id} is a voter now"), Some(&applied)))
+    }
+
+    /// The learner takes the place of a voter in one joint change, which the core leaves by itself.
+    async fn replace(
+        &self,
+        head: &Head,
+        id: NodeId,
+        raft_addr: Option<SocketAddr>,
+        old: NodeId,
+    ) -> Result<Response, AdminError> {
+        let single = |kind, node| ConfChangeSingle { kind, node: Some(node) };
+        let changes = vec![single(ConfChangeKind::AddVoter, id), single(ConfChangeKind::Remove, old)];
+        let applied = self.app.node.change(changes, raft_addr, head.deadline).await?;
+        // What is waited for here may also be the end of this node's leadership, or of its membership.
+        while let Some(status) = self.app.node.status().await {
+            if status.conf_state.voters_outgoing.is_empty() && status.applied > applied.index.get() {
+                break;
+            }
+            if head.left() <= AGAIN {
+                return Err(AdminError::Unknown("the joint configuration was not left in time"));
+            }
+            self.app.node.changed_from(self.app.node.view(), AGAIN).await;
+        }
+        Ok(done(StatusCode::OK, format!("node {id} votes in the place of node {old}"), Some(&applied)))
     }
 
     async fn change(
@@ -257,7 +299,7 @@ impl Server {
         id: NodeId,
         raft_addr: Option<SocketAddr>,
     ) -> Result<Applied, AdminError> {
-        let change = ConfChangeSingle { kind, node: Some(id) };
+        let change = vec![ConfChangeSingle { kind, node: Some(id) }];
         self.app.node.change(change, raft_addr, head.deadline).await
     }
 

@@ -402,7 +402,7 @@ impl Core {
                 if let Some(change) = members::change_of(entry) {
                     let made = members::apply(&mut self.raft, &mut self.conf_state, &change);
                     match &made {
-                        Ok(_) => machine.change_members(entry.index, &change),
+                        Ok(now) => machine.change_members(entry.index, &change, now),
                         Err(_) => machine.skip(entry.index),
                     }
                     info!(self.log, "a membership change is applied"; "index" => entry.index.get(),

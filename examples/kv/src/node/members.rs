@@ -14,9 +14,9 @@ use raft_proto::{
 };
 use tokio::sync::oneshot;
 
-/// A change of one member, on its way.
+/// A change of one member, or of several in one joint step, on its way.
 pub(crate) struct Change {
-    pub(crate) change: ConfChangeSingle,
+    pub(crate) changes: Vec<ConfChangeSingle>,
     /// Where the node is reached that it brings, if that isn't known yet.
     pub(crate) raft_addr: Option<SocketAddr>,
     pub(crate) answer: oneshot::Sender<Result<Applied, AdminError>>,
@@ -69,7 +69,7 @@ impl Admin {
     pub(super) fn propose<S: Storage>(&mut self, raft: &mut RawNode<S>, before: &ConfState, change: Change) {
         let note = Note { raft_addr: change.raft_addr, before: before.clone() };
         let entry =
-            ConfChangeV2 { changes: vec![change.change], context: note.encode(), ..ConfChangeV2::default() };
+            ConfChangeV2 { changes: change.changes, context: note.encode(), ..ConfChangeV2::default() };
         let error = match raft.propose_conf_change(entry) {
             Ok(ConfChangeProposal::Appended { term, index }) => {
                 self.changes.insert((index, term), change.answer);

@@ -273,3 +273,51 @@ fn the_command_line_does_it_all_with_one_live_node() {
     while lines.next().is_some() {}
     assert!(watch.wait().unwrap().success());
 }
+
+#[test]
+fn a_dead_node_is_replaced_in_one_joint_change() {
+    let mut cluster = Cluster::start(3, &[]);
+    let dead = cluster.followers()[0];
+    cluster.nodes[dead].kill();
+    let place = cluster.join(4);
+    let (leader, old) = (cluster.leader(), cluster.nodes[dead].id);
+    let raft = cluster.nodes[place].raft.to_string();
+    let body = serde_json::json!({ "id": 4, "raft_addr": raft, "role": "voter", "replaces": old });
+    let answer = post(&cluster.nodes[leader], "/members", &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let left: Vec<u64> = (1..=4).filter(|id| *id != old).collect();
+    assert_eq!(answer.json()["voters"], serde_json::json!(left));
+    wait_members(&cluster.nodes[place], &left, &[]);
+    // The leader can be replaced too.
+    let (leader, fifth) = (cluster.leader(), cluster.join(5));
+    let old = cluster.nodes[leader].id;
+    let raft = cluster.nodes[fifth].raft.to_string();
+    let body = serde_json::json!({ "id": 5, "raft_addr": raft, "role": "voter", "replaces": old });
+    let answer = post(&cluster.nodes[leader], "/members", &body);
+    assert!(answer.status == 200 || answer.status == 504, "{answer:?}");
+    let left: Vec<u64> = left.into_iter().filter(|id| *id != old).chain([5]).collect();
+    wait_members(&cluster.nodes[fifth], &left, &[]);
+    assert_eq!(request(cluster.nodes[fifth].http, "PUT", "/kv/k", &PATIENT, b"v").unwrap().status, 204);
+}
+
+#[test]
+fn a_node_that_was_away_follows_a_leader_that_it_never_heard_of() {
+    let mut cluster = Cluster::start(3, &[]);
+    cluster.nodes[0].kill();
+    let place = cluster.join(4);
+    let by = cluster.leader();
+    add(&cluster.nodes[by], &cluster.nodes[place], "voter");
+    assert_eq!(post(&cluster.nodes[by], "/transfer", &serde_json::json!({ "to": 4 })).status, 200);
+    assert_eq!(cluster.leader(), place);
+    remove(&cluster.nodes[place], 2);
+    // The only node that can tell node 1 anything is now one that it doesn't know, and it's needed.
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    cluster.nodes[0].start();
+    let write = wait_for("a write", || {
+        cluster.nodes[0].put("/kv/k", "v").ok().filter(|response| response.status == 204)
+    });
+    cluster.nodes[2].start();
+    cluster.wait_applied(write.number("x-raft-index"));
+    wait_members(&cluster.nodes[0], &[1, 3, 4], &[]);
+}
