@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Cluster, Node, Response, program, request, signal, wait_for, wait_until};
+use crate::harness::{Cluster, LONG, Node, Response, program, request, signal, wait_for, wait_until};
 
 /// Writes keys of its own, one after the other, to whichever of the nodes takes them.
 struct Writer {
     stop: Arc<AtomicBool>,
     addrs: Arc<Mutex<Vec<SocketAddr>>>,
-    thread: JoinHandle<usize>,
+    /// How many writes were acknowledged, and the longest time in which none was.
+    thread: JoinHandle<(usize, Duration)>,
 }
 
 impl Writer {
@@ -20,7 +22,7 @@ impl Writer {
         let addrs = Arc::new(Mutex::new(addrs));
         let (stopped, nodes) = (stop.clone(), addrs.clone());
         let thread = std::thread::spawn(move || {
-            let (mut count, mut turn) = (0, number);
+            let (mut count, mut turn, mut longest, mut last) = (0, number, Duration::ZERO, Instant::now());
             while !stopped.load(Ordering::Relaxed) {
                 let addr = {
                     let nodes = nodes.lock().unwrap();
@@ -28,11 +30,15 @@ impl Writer {
                 };
                 let target = format!("/kv/writer-{number}/{count}");
                 match request(addr, "PUT", &target, &[("x-raft-timeout-ms", "2000")], b"v") {
-                    Ok(response) if response.status == 204 => count += 1,
+                    Ok(response) if response.status == 204 => {
+                        count += 1;
+                        longest = longest.max(last.elapsed());
+                        last = Instant::now();
+                    }
                     Ok(_) | Err(_) => turn += 1,
                 }
             }
-            count
+            (count, longest)
         });
         Writer { stop, addrs, thread }
     }
@@ -41,8 +47,7 @@ impl Writer {
         *self.addrs.lock().unwrap() = addrs;
     }
 
-    /// How many writes were acknowledged.
-    fn end(self) -> usize {
+    fn end(self) -> (usize, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
@@ -111,10 +116,12 @@ fn a_cluster_grows_and_shrinks_under_writes() {
     for place in [2, 3, 4] {
         wait_members(&cluster.nodes[place], &[3, 4, 5], &[]);
     }
-    let counts: Vec<usize> = writers.into_iter().map(Writer::end).collect();
+    let counts: Vec<(usize, Duration)> = writers.into_iter().map(Writer::end).collect();
     let node = &cluster.nodes[3];
-    for (number, count) in counts.into_iter().enumerate() {
+    for (number, (count, longest)) in counts.into_iter().enumerate() {
         assert!(count > 0);
+        // An election takes a second here; the machine may be busy.
+        assert!(longest < LONG / 3, "no write for {longest:?}");
         for n in 0..count {
             let read = node.get(&format!("/kv/writer-{number}/{n}?consistency=lease")).unwrap();
             assert_eq!(read.status, 200, "write {n} of writer {number} is lost");
@@ -191,8 +198,20 @@ fn the_leader_is_removed() {
 #[test]
 fn a_wiped_node_is_noticed_and_admitted_again() {
     let mut cluster = Cluster::start(3, &[]);
-    let leader = cluster.leader();
     let victim = cluster.followers()[0];
+    wipe_and_admit(&mut cluster, victim);
+}
+
+#[test]
+fn so_is_a_wiped_node_that_had_joined() {
+    let mut cluster = Cluster::start(2, &[]);
+    let victim = cluster.join(3);
+    add(&cluster.nodes[0], &cluster.nodes[victim], "voter");
+    wipe_and_admit(&mut cluster, victim);
+}
+
+fn wipe_and_admit(cluster: &mut Cluster, victim: usize) {
+    let leader = cluster.leader();
     let last = (0..20)
         .map(|n| cluster.nodes[leader].put(&format!("/kv/{n}"), "v").unwrap().number("x-raft-index"))
         .max()
