@@ -1,10 +1,11 @@
 //! The nodes of a simulated cluster, each with its disk, its clock and its state machine.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use raft_core::{
-    ConfState, Config, Entry, Index, Message, NodeId, RawNode, Ready, Snapshot, StartError, StorageError,
+    ConfState, Config, Entry, Index, Message, NodeId, RawNode, Ready, Snapshot, StartError, Status,
+    StorageError, TransferOutcome,
 };
 
 use crate::disk::{Disk, Write};
@@ -40,7 +41,9 @@ pub struct Node {
     pub to_apply: VecDeque<Vec<Entry>>,
     /// How often it was started.
     pub lives: u64,
-    conf_state: ConfState,
+    /// Where its log holds membership changes.
+    pub changes: BTreeSet<Index>,
+    at_first: ConfState,
 }
 
 /// What came of handling a `Ready`.
@@ -60,6 +63,12 @@ pub struct Handled {
     pub reads: Vec<(Index, Bytes)>,
     /// Reads that were dropped.
     pub dropped_reads: Vec<Bytes>,
+    /// Membership changes that were applied: the configuration that follows, or nothing where the change was refused.
+    pub configured: Vec<(Index, Option<ConfState>)>,
+    /// What the node said of itself after each step of this.
+    pub moments: Vec<Status>,
+    /// Transfers that ended.
+    pub transfers: Vec<TransferOutcome>,
 }
 
 impl Node {
@@ -72,9 +81,19 @@ impl Node {
             machine: Machine::default(),
             to_apply: VecDeque::new(),
             lives: 0,
+            changes: BTreeSet::new(),
             options,
-            conf_state,
+            at_first: conf_state,
         }
+    }
+
+    /// A node that is down, of a cluster that began with this snapshot.
+    ///
+    /// # Errors
+    /// It isn't a snapshot.
+    pub fn founder(options: NodeOptions, snapshot: Snapshot) -> Result<Node, StorageError> {
+        let disk = Disk::founded(snapshot)?;
+        Ok(Node { disk, ..Node::new(options, ConfState::default()) })
     }
 
     /// Starts it from what its disk holds.
@@ -86,8 +105,10 @@ impl Node {
         self.to_apply.clear();
         self.machine = match self.disk.newest_snapshot() {
             Some(snapshot) => Machine::restore(&snapshot),
-            None => Machine::default(),
+            None => Machine::new(self.at_first.clone()),
         };
+        self.disk.set_conf_state(self.machine.conf_state.clone());
+        self.changes = self.disk.with_durable(|storage| changes_among(storage.all_entries()).collect());
         let mut config = self.options.config.clone();
         config.applied = self.machine.index();
         config.seed = config.seed.wrapping_add(self.lives);
@@ -121,8 +142,16 @@ impl Node {
             snapshot: ready.snapshot.clone(),
             reads: ready.read_states.drain(..).map(|read| (read.index, read.context)).collect(),
             dropped_reads: ready.dropped_reads.drain(..).map(|read| read.context).collect(),
+            transfers: std::mem::take(&mut ready.transfers),
             ..Handled::default()
         };
+        if ready.snapshot.is_some() {
+            self.changes.clear();
+        }
+        if let Some(first) = ready.entries.first() {
+            self.changes.split_off(&first.index);
+            self.changes.extend(changes_among(&ready.entries));
+        }
         let committed = std::mem::take(&mut ready.committed_entries);
         let needs_write = ready.needs_acknowledgement();
         let write = Write::of(&mut ready);
@@ -158,10 +187,10 @@ impl Node {
             self.to_apply.clear();
         }
         handled.released.extend(write.messages);
-        match &mut self.raw {
-            Some(raw) => raw.on_persisted(write.number).map_err(|error| error.to_string()),
-            None => Ok(()),
-        }
+        let Some(raw) = &mut self.raw else { return Ok(()) };
+        raw.on_persisted(write.number).map_err(|error| error.to_string())?;
+        handled.moments.push(raw.status());
+        Ok(())
     }
 
     /// The oldest committed batch is applied.
@@ -175,10 +204,11 @@ impl Node {
                 return Err(format!("entry {} follows {}", entry.index, self.machine.index()));
             }
             self.machine.apply(entry);
+            self.configure(entry, handled)?;
         }
         let index = self.machine.index();
         if index.get() % self.options.snapshot_every < batch.len() as u64 {
-            let snapshot = self.machine.snapshot(self.conf_state.clone());
+            let snapshot = self.machine.snapshot();
             let compact = Index::new(index.get().saturating_sub(self.options.keep_entries));
             self.disk.keep_snapshot(snapshot, compact);
         }
@@ -188,4 +218,35 @@ impl Node {
             None => Ok(()),
         }
     }
+
+    /// Makes the snapshot that the core asked for, if it did.
+    pub fn make_wanted_snapshot(&mut self) {
+        if self.disk.take_wants_snapshot() && !self.machine.index().is_zero() {
+            self.disk.keep_snapshot(self.machine.snapshot(), Index::ZERO);
+        }
+    }
+
+    /// If the entry is a membership change, it is made.
+    fn configure(&mut self, entry: &Entry, handled: &mut Handled) -> Result<(), String> {
+        let Some(change) = entry.payload.as_conf_change() else { return Ok(()) };
+        let Some(raw) = &mut self.raw else { return Ok(()) };
+        let before = raw.status();
+        let configured = raw.apply_conf_change(&change);
+        let after = raw.status();
+        match &configured {
+            Ok(state) => self.machine.conf_state = state.clone(),
+            Err(error) if after != before => {
+                return Err(format!("a change that was refused ({error}) had an effect on node {}", self.id));
+            }
+            Err(_) => {}
+        }
+        handled.configured.push((entry.index, configured.ok()));
+        handled.moments.push(after);
+        Ok(())
+    }
+}
+
+/// Where these entries hold membership changes.
+fn changes_among(entries: &[Entry]) -> impl Iterator<Item = Index> + '_ {
+    entries.iter().filter(|entry| entry.payload.as_conf_change().is_some()).map(|entry| entry.index)
 }

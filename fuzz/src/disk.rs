@@ -58,6 +58,8 @@ pub struct DiskState {
     pub queue: VecDeque<Write>,
     /// How many of the next reads fail.
     pub failing_reads: u32,
+    /// A newer snapshot was asked for than there is.
+    pub wants_snapshot: bool,
 }
 
 /// A disk that a node reads while the simulation writes to it.
@@ -69,6 +71,21 @@ impl Disk {
     pub fn new(conf_state: ConfState) -> Disk {
         let durable = MemoryStorage::with_conf_state(conf_state);
         Disk(Rc::new(RefCell::new(DiskState { durable, ..DiskState::default() })))
+    }
+
+    /// The disk of a node whose cluster began with this snapshot: who joins later can't have the log from its beginning.
+    ///
+    /// # Errors
+    /// It isn't a snapshot.
+    pub fn founded(snapshot: Snapshot) -> Result<Disk, StorageError> {
+        let disk = Disk::new(ConfState::default());
+        let position = snapshot.position();
+        {
+            let durable = &mut disk.0.borrow_mut().durable;
+            durable.apply_snapshot(snapshot)?;
+            durable.set_hard_state(HardState { term: position.term, vote: None, commit: position.index });
+        }
+        Ok(disk)
     }
 
     /// Hands a write to the disk.
@@ -107,6 +124,11 @@ impl Disk {
     /// The next reads fail.
     pub fn fail_reads(&self, count: u32) {
         self.0.borrow_mut().failing_reads = count;
+    }
+
+    /// Was a newer snapshot asked for than there is, since this was asked last?
+    pub fn take_wants_snapshot(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().wants_snapshot)
     }
 
     /// Keeps a snapshot of the state machine, durably, and drops the log up to `compact`.
@@ -157,6 +179,11 @@ impl Disk {
         }
     }
 
+    /// Is a snapshot on its way?
+    pub fn has_snapshot_queued(&self) -> bool {
+        self.0.borrow().queue.iter().any(|write| write.snapshot.is_some())
+    }
+
     /// Sets the configuration that a restart begins with.
     pub fn set_conf_state(&self, conf_state: ConfState) {
         self.0.borrow_mut().durable.set_conf_state(conf_state);
@@ -202,6 +229,10 @@ impl Storage for Disk {
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {
-        self.read(|storage| storage.snapshot(at_least, to))
+        let result = self.read(|storage| storage.snapshot(at_least, to));
+        if matches!(result, Err(StorageError::SnapshotTemporarilyUnavailable)) {
+            self.0.borrow_mut().wants_snapshot = true;
+        }
+        result
     }
 }

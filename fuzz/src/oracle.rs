@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::{AppendEntriesReply, Body, Entry, Index, Message, NodeId, RoleKind, Status, Term, VoteReply};
+use raft_core::{
+    AppendEntriesReply, Body, ConfState, Entry, Index, Message, NodeId, RoleKind, Snapshot, Status, Term,
+    VoteReply,
+};
 
 use crate::cluster::{Handled, Node};
 use crate::machine::{Machine, entry_hash};
@@ -22,12 +25,21 @@ pub struct Oracle {
     committed: (Index, Term),
     /// The last status of each node that is up (9).
     seen: BTreeMap<NodeId, (Term, Option<NodeId>, Index, Index)>,
+    /// What followed from the membership change at each index: nothing if it was refused (18d).
+    configured: BTreeMap<Index, Option<ConfState>>,
 }
 
 /// A statement that doesn't hold.
 pub type Violation = String;
 
 impl Oracle {
+    /// The cluster begins with this snapshot.
+    pub fn on_founded(&mut self, snapshot: &Snapshot) {
+        let metadata = &snapshot.metadata;
+        self.committed = (metadata.index, metadata.term);
+        self.configured.insert(metadata.index, Some(metadata.conf_state.clone()));
+    }
+
     /// The highest index that was committed anywhere.
     pub fn committed(&self) -> Index {
         self.committed.0
@@ -105,7 +117,50 @@ impl Oracle {
                 return Err(format!("3: terms go down at index {} of node {}", entry.index, node.id));
             }
         }
+        for (index, configured) in &handled.configured {
+            let known = self.configured.entry(*index).or_insert_with(|| configured.clone());
+            if known != configured {
+                return Err(format!(
+                    "18d: the change at index {index} came to {configured:?} at node {}, elsewhere to {known:?}",
+                    node.id
+                ));
+            }
+        }
         self.on_applied(&node.machine, &handled.applied, node.id)
+    }
+
+    /// The configuration that a node acts by and stores is that of the last change that it has applied (18d).
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn check_configuration(&self, node: &Node) -> Result<(), Violation> {
+        let Some(raw) = &node.raw else { return Ok(()) };
+        let last = self.configured.range(..=node.machine.index()).rev().find_map(|(_, state)| state.as_ref());
+        if last.is_some_and(|state| *state != node.machine.conf_state) {
+            return Err(format!("18d: the configuration of node {} isn't {last:?}", node.id));
+        }
+        let restoring = node.disk.has_snapshot_queued();
+        let acts_by = raw.status().conf_state;
+        if !restoring && acts_by != node.machine.conf_state {
+            return Err(format!(
+                "18d: node {} acts by {acts_by:?} and has applied {:?}",
+                node.id, node.machine.conf_state
+            ));
+        }
+        Ok(())
+    }
+
+    /// A leader has at most one membership change that it hasn't applied (18a).
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn check_changes(&self, node: &Node) -> Result<(), Violation> {
+        let Some(raw) = node.raw.as_ref().filter(|raw| raw.role() == RoleKind::Leader) else { return Ok(()) };
+        let unapplied = node.changes.range(raw.applied_index().next()..).count();
+        if unapplied > 1 {
+            return Err(format!("18a: leader {} has {unapplied} changes to apply", node.id));
+        }
+        Ok(())
     }
 
     fn on_applied(&mut self, machine: &Machine, applied: &[Entry], id: NodeId) -> Result<(), Violation> {
@@ -122,12 +177,19 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn after_event(&mut self, nodes: &[Node], id: NodeId) -> Result<(), Violation> {
+    pub fn after_event(&mut self, nodes: &[Node], id: NodeId, moments: &[Status]) -> Result<(), Violation> {
         let Some(node) = nodes.iter().find(|node| node.id == id) else { return Ok(()) };
         let Some(raw) = &node.raw else { return Ok(()) };
+        for moment in moments {
+            self.on_moment(nodes, node, moment)?;
+        }
         raw.check_invariants().map_err(|violation| format!("10-16: node {id}: {violation}"))?;
-        let status = raw.status();
-        self.check_monotonic(&status)?;
+        self.on_moment(nodes, node, &raw.status())
+    }
+
+    fn on_moment(&mut self, nodes: &[Node], node: &Node, status: &Status) -> Result<(), Violation> {
+        let id = node.id;
+        self.check_monotonic(status)?;
         if status.role == RoleKind::Leader {
             let leader = *self.leaders.entry(status.term).or_insert(id);
             if leader != id {
@@ -135,7 +197,7 @@ impl Oracle {
             }
         }
         if status.commit > self.committed.0 {
-            self.on_new_commit(nodes, node, &status)?;
+            self.on_new_commit(nodes, node, status)?;
         }
         Ok(())
     }
@@ -165,16 +227,14 @@ impl Oracle {
                         > status.commit
             })
         };
-        let voters = &status.conf_state.voters;
-        let count = voters.iter().filter(|id| holds(**id)).count();
-        if count * 2 <= voters.len() {
-            return Err(format!(
-                "12: node {} commits {} in term {}, durable on {count} of {} voters",
-                node.id,
-                status.commit,
-                status.term,
-                voters.len()
-            ));
+        for half in [&status.conf_state.voters, &status.conf_state.voters_outgoing] {
+            let count = half.iter().filter(|id| holds(**id)).count();
+            if count * 2 <= half.len() && !half.is_empty() {
+                return Err(format!(
+                    "12: node {} commits {} in term {}, durable on {count} of {half:?}",
+                    node.id, status.commit, status.term
+                ));
+            }
         }
         self.committed = (status.commit, status.term);
         Ok(())

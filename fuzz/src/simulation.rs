@@ -1,15 +1,17 @@
 //! A run: chaos, then everything is healed and progress is demanded.
 
+mod clients;
+mod faults;
+mod progress;
+mod setup;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bytes::Bytes;
 use fastrand::Rng;
-use raft_core::{
-    Body, ConfState, Config, Index, Message, NodeId, ReadMode, Ready, RoleKind, SnapshotStatus, StepError,
-};
+use raft_core::{Body, Index, Message, NodeId, Ready, RoleKind, SnapshotStatus, StepError, TransferEnd};
 
-use crate::cluster::{Handled, Node, NodeOptions};
+use crate::cluster::{Handled, Node};
 use crate::network::{Network, Weather};
 use crate::oracle::Oracle;
 
@@ -20,11 +22,13 @@ pub struct Options {
     pub seconds: u64,
     /// The number of voters; drawn from 1 to 7 if there is none.
     pub nodes: Option<u64>,
+    /// Does the membership change? Drawn if it isn't said. If so there are seven nodes, and leadership is handed over too.
+    pub changes: Option<bool>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seconds: 20, nodes: None }
+        Options { seconds: 20, nodes: None, changes: None }
     }
 }
 
@@ -45,6 +49,10 @@ pub struct Report {
     pub reads: u64,
     /// Snapshots that a node restored.
     pub snapshots: u64,
+    /// Membership changes that were made.
+    pub changes: u64,
+    /// Transfers of leadership that ended with the leader stepping down.
+    pub transfers: u64,
     /// A number that two equal runs share.
     pub fingerprint: u64,
 }
@@ -77,7 +85,8 @@ impl fmt::Display for Failure {
 /// # Errors
 /// The first statement that doesn't hold.
 pub fn run(seed: u64, options: Options) -> Result<Report, Failure> {
-    let mut world = World::new(seed, options);
+    let fault = |violation| Failure { seed, at: 0, violation, trail: Vec::new() };
+    let mut world = World::new(seed, options).map_err(fault)?;
     match world.run(options) {
         Ok(()) => Ok(world.finish()),
         Err(violation) => Err(Failure { seed, at: world.now, violation, trail: world.trail.clone() }),
@@ -101,6 +110,8 @@ struct World {
     next_value: u64,
     /// Chaos goes on.
     chaos: bool,
+    /// The membership changes, and leadership is handed over.
+    changes: bool,
     /// Reads are linearizable without bounds on clocks only when leases are off.
     lease: bool,
     trail: Vec<String>,
@@ -123,23 +134,15 @@ enum Kind {
 const TRAIL: usize = 60;
 
 impl World {
-    fn new(seed: u64, options: Options) -> World {
+    fn new(seed: u64, options: Options) -> Result<World, String> {
         let mut rng = Rng::with_seed(seed);
-        let count = options.nodes.unwrap_or_else(|| rng.u64(1..=7));
-        let learners = if rng.u32(0..4) == 0 { rng.u64(1..=2) } else { 0 };
-        let ids: Vec<NodeId> = (1..=count + learners).filter_map(NodeId::new).collect();
-        let voters = usize::try_from(count).unwrap_or(1);
-        let conf_state = ConfState {
-            voters: ids.iter().take(voters).copied().collect(),
-            learners: ids.iter().skip(voters).copied().collect(),
-            ..ConfState::default()
-        };
-        let shared = any_config(&mut rng, ids[0]);
+        let changes = options.changes.unwrap_or_else(|| rng.bool());
+        let first = NodeId::new(1).ok_or("harness: there is no first node")?;
+        let shared = setup::any_config(&mut rng, first, changes);
         let lease = shared.lease_reads;
-        let nodes = ids.iter().map(|id| Node::new(any_options(&mut rng, *id, &shared), conf_state.clone()));
-        let nodes: Vec<Node> = nodes.collect();
+        let nodes = setup::any_nodes(&mut rng, options.nodes, changes, &shared)?;
         let network = Network::new(Weather::any(&mut rng));
-        World {
+        Ok(World {
             rng,
             now: 0,
             nodes,
@@ -151,10 +154,11 @@ impl World {
             reads: BTreeMap::new(),
             next_value: 0,
             chaos: true,
+            changes,
             lease,
             trail: Vec::new(),
             ready: Ready::default(),
-        }
+        })
     }
 
     fn schedule(&mut self, after: u64, kind: Kind, id: NodeId) {
@@ -171,6 +175,9 @@ impl World {
 
     fn run(&mut self, options: Options) -> Result<(), String> {
         let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        if let Some(founding) = self.nodes[0].disk.newest_snapshot() {
+            self.oracle.on_founded(&founding);
+        }
         for id in &ids {
             self.start(*id)?;
         }
@@ -233,6 +240,7 @@ impl World {
                 let node = &mut self.nodes[at];
                 let Some(raw) = &mut node.raw else { return Ok(()) };
                 raw.tick();
+                node.make_wanted_snapshot();
                 let again = node.options.tick_every;
                 self.schedule(again, Kind::Tick, id);
                 self.drain(id)
@@ -297,6 +305,8 @@ impl World {
         });
         match result {
             Ok(()) | Err(StepError::Storage(_) | StepError::Proposal(_)) => {}
+            // One that has left, or whose coming isn't applied here yet.
+            Err(StepError::UnknownPeer(_)) if self.changes => {}
             Err(error) => return Err(format!("node {id} refuses an honest peer's {name}: {error}")),
         }
         self.drain(id)
@@ -305,7 +315,7 @@ impl World {
     /// Takes all `Ready`s of a node.
     fn drain(&mut self, id: NodeId) -> Result<(), String> {
         let at = self.at(id);
-        self.oracle.after_event(&self.nodes, id)?;
+        self.oracle.after_event(&self.nodes, id, &[])?;
         loop {
             let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
             if !raw.has_ready() {
@@ -324,8 +334,8 @@ impl World {
                 self.oracle.on_leader(&self.nodes[at], term)?;
             }
             self.settle(id, handled)?;
-            self.oracle.after_event(&self.nodes, id)?;
         }
+        self.oracle.check_changes(&self.nodes[at])?;
         Ok(())
     }
 
@@ -333,6 +343,9 @@ impl World {
     fn settle(&mut self, id: NodeId, handled: Handled) -> Result<(), String> {
         let at = self.at(id);
         self.oracle.on_handled(&self.nodes[at], &handled)?;
+        self.oracle.after_event(&self.nodes, id, &handled.moments)?;
+        self.oracle.check_configuration(&self.nodes[at])?;
+        self.count(id, &handled);
         for (index, context) in &handled.reads {
             let number = context.as_ref().try_into().map_or(0, u64::from_be_bytes);
             let least =
@@ -375,216 +388,17 @@ impl World {
         Ok(())
     }
 
-    /// The clients do something.
-    fn client(&mut self) -> Result<(), String> {
-        if self.chaos {
-            let after = self.rng.u64(500..30_000);
-            self.schedule(after, Kind::Client, self.nodes[0].id);
+    fn count(&mut self, id: NodeId, handled: &Handled) {
+        for (index, configured) in &handled.configured {
+            self.report.changes += u64::from(configured.is_some());
+            let name = configured.as_ref().map_or("refused".to_owned(), setup::name);
+            self.note(|| format!("{id} applies change {index}: {name}"));
         }
-        let at = self.rng.usize(0..self.nodes.len());
-        let id = self.nodes[at].id;
-        let what = self.rng.u32(0..100);
-        let count = self.rng.usize(1..=5);
-        let large = self.rng.u32(0..50) == 0;
-        let quorum = !self.lease || self.rng.bool();
-        self.next_value += 1;
-        let number = self.next_value;
-        let committed = self.oracle.committed();
-        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
-        match what {
-            0..60 => {
-                let size = if large { 3_000 } else { 20 };
-                let value = |k: usize| {
-                    let mut data = vec![0; size];
-                    data[..8].copy_from_slice(&(number * 8 + k as u64).to_be_bytes());
-                    Bytes::from(data)
-                };
-                self.next_value += 1;
-                let _ = raw.propose_batch((0..count).map(value));
-            }
-            60..95 => {
-                let mode = if quorum { ReadMode::Quorum } else { ReadMode::Lease };
-                let context = Bytes::copy_from_slice(&number.to_be_bytes());
-                if raw.read_index(context, mode).is_ok() {
-                    self.reads.insert((id, number), committed);
-                }
-            }
-            _ => {
-                let _ = raw.campaign();
-            }
+        for outcome in &handled.transfers {
+            let to = outcome.to;
+            self.report.transfers += u64::from(outcome.end == TransferEnd::SteppedDown);
+            self.note(|| format!("{id} handed over to {to}: {}", outcome.end));
         }
-        self.drain(id)
-    }
-
-    /// Something breaks, or is mended.
-    fn fault(&mut self) -> Result<(), String> {
-        if !self.chaos {
-            return Ok(());
-        }
-        let after = self.rng.u64(10_000..800_000);
-        self.schedule(after, Kind::Fault, self.nodes[0].id);
-        let at = self.rng.usize(0..self.nodes.len());
-        let id = self.nodes[at].id;
-        match self.rng.u32(0..10) {
-            0..3 => {
-                self.crash(at)?;
-                let after = self.rng.u64(1_000..2_000_000);
-                self.schedule(after, Kind::Restart, id);
-            }
-            3 => {
-                for at in 0..self.nodes.len() {
-                    if self.rng.bool() {
-                        self.crash(at)?;
-                        let (id, after) = (self.nodes[at].id, self.rng.u64(1_000..1_000_000));
-                        self.schedule(after, Kind::Restart, id);
-                    }
-                }
-            }
-            4 => self.network.mend(),
-            5 => {
-                let others: Vec<NodeId> =
-                    self.nodes.iter().map(|node| node.id).filter(|other| *other != id).collect();
-                let (inward, outward) = match self.rng.u32(0..3) {
-                    0 => (true, true),
-                    1 => (true, false),
-                    _ => (false, true),
-                };
-                for other in others {
-                    if inward {
-                        self.network.cut(other, id);
-                    }
-                    if outward {
-                        self.network.cut(id, other);
-                    }
-                }
-                self.note(|| format!("{id} is cut off"));
-            }
-            6 => {
-                let pairs: Vec<(NodeId, NodeId)> =
-                    self.nodes.iter().flat_map(|a| self.nodes.iter().map(|b| (a.id, b.id))).collect();
-                for (a, b) in pairs {
-                    if self.rng.u32(0..4) == 0 {
-                        self.network.cut(a, b);
-                    }
-                }
-            }
-            7 => self.network.weather = Weather::any(&mut self.rng),
-            8 => {
-                let count = self.rng.u32(1..5);
-                self.nodes[at].disk.fail_reads(count);
-            }
-            _ => {
-                let peers: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
-                let peer = peers[self.rng.usize(0..peers.len())];
-                let finished = self.rng.bool();
-                if let Some(raw) = &mut self.nodes[at].raw {
-                    if self.rng.bool() {
-                        raw.report_unreachable(peer);
-                    } else if !finished {
-                        raw.report_snapshot(peer, SnapshotStatus::Failed);
-                    }
-                }
-                return self.drain(id);
-            }
-        }
-        Ok(())
-    }
-
-    fn crash(&mut self, at: usize) -> Result<(), String> {
-        let node = &mut self.nodes[at];
-        if node.raw.is_none() {
-            return Ok(());
-        }
-        let id = node.id;
-        let survive = self.rng.usize(0..=node.disk.queued());
-        // What had reached the disk by then was never acknowledged; its messages die with the node.
-        node.crash(survive).map_err(|error| format!("a write doesn't fit the disk: {error}"))?;
-        node.disk.fail_reads(0);
-        self.due.retain(|(_, _, kind, due)| {
-            *due != id || matches!(kind, Kind::Restart | Kind::Client | Kind::Fault)
-        });
-        self.reads.retain(|(node, _), _| *node != id);
-        self.oracle.on_crash(id);
-        self.report.crashes += 1;
-        self.note(|| format!("{id} crashes, {survive} writes survive"));
-        Ok(())
-    }
-
-    /// Everything works from here on.
-    fn heal(&mut self) -> Result<(), String> {
-        self.chaos = false;
-        self.network.mend();
-        self.network.weather = Weather::fair();
-        self.note(|| "everything is healed".to_owned());
-        for at in 0..self.nodes.len() {
-            self.nodes[at].disk.fail_reads(0);
-            let id = self.nodes[at].id;
-            self.start(id)?;
-        }
-        Ok(())
-    }
-
-    /// A leader, equal logs, and nothing that waits: soon, and again after another proposal.
-    fn demand_progress(&mut self) -> Result<(), String> {
-        let slowest = self.nodes.iter().map(|node| node.options.tick_every).max().unwrap_or(1);
-        let election = u64::from(self.nodes[0].options.config.election_ticks) * slowest;
-        for round in 0..2 {
-            let deadline = self.now + 60 * election;
-            while !self.is_settled() {
-                if self.now >= deadline {
-                    return Err(format!(
-                        "25-26: no progress within 60 election time-outs (round {round}): {}",
-                        self.picture()
-                    ));
-                }
-                self.run_until(self.now + election)?;
-            }
-            let leader = self.nodes.iter().find_map(|node| {
-                let raw = node.raw.as_ref()?;
-                (raw.role() == RoleKind::Leader).then_some(node.id)
-            });
-            let Some(id) = leader else { return Err("25: no leader".to_owned()) };
-            let at = self.at(id);
-            if let Some(raw) = &mut self.nodes[at].raw {
-                raw.propose(Bytes::from_static(b"after the storm"))
-                    .map_err(|error| format!("26: a proposal is refused at rest: {error}"))?;
-            }
-            self.drain(id)?;
-        }
-        Ok(())
-    }
-
-    fn is_settled(&self) -> bool {
-        let statuses: Vec<_> =
-            self.nodes.iter().filter_map(|node| node.raw.as_ref().map(|raw| raw.status())).collect();
-        let Some(leader) = statuses.iter().find(|status| status.role == RoleKind::Leader) else {
-            return false;
-        };
-        let machine = self.nodes[self.at(leader.id)].machine.clone();
-        self.reads.is_empty()
-            && leader.uncommitted_bytes == 0
-            && leader
-                .progress
-                .iter()
-                .all(|peer| peer.match_index == leader.last && peer.inflight_messages == 0)
-            && statuses.iter().all(|status| {
-                status.term == leader.term
-                    && status.leader == Some(leader.id)
-                    && status.commit == leader.last
-                    && status.applied == leader.last
-                    && status.last == leader.last
-            })
-            && self.nodes.iter().all(|node| node.machine == machine)
-    }
-
-    fn picture(&self) -> String {
-        let mut picture = format!("{} reads pending", self.reads.len());
-        for node in &self.nodes {
-            if let Some(raw) = &node.raw {
-                picture.push_str(&format!("\n    {:?}", raw.status()));
-            }
-        }
-        picture
     }
 
     fn finish(mut self) -> Report {
@@ -595,41 +409,5 @@ impl World {
             crate::machine::mix(crate::machine::mix(hash, node.machine.hash), self.rng.u64(..))
         });
         self.report
-    }
-}
-
-/// The settings that all nodes of a cluster share.
-fn any_config(rng: &mut Rng, id: NodeId) -> Config {
-    let mut config = Config::new(id);
-    config.election_ticks = rng.u32(5..15);
-    config.heartbeat_ticks = rng.u32(1..=2);
-    config.pre_vote = rng.bool();
-    config.check_quorum = rng.bool();
-    config.lease_reads = config.check_quorum && rng.u32(0..3) == 0;
-    config.lease_drift_ticks = config.election_ticks / 3;
-    config
-}
-
-/// The settings of one node, and its disk and clock.
-fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
-    let mut config = shared.clone();
-    config.id = id;
-    config.seed = rng.u64(..);
-    config.async_writes = rng.bool();
-    config.max_message_bytes = [0, 100, 4_000, 1 << 20][rng.usize(0..4)];
-    // A long pipeline of tiny messages over a network that reorders is rejected and sent again many times over.
-    let windows = if config.max_message_bytes < 1_000 { 3 } else { 4 };
-    config.max_inflight_messages = [1, 2, 16, 256][rng.usize(0..windows)];
-    config.max_inflight_bytes = [1, 1_000, 1 << 30][rng.usize(0..3)];
-    config.max_committed_bytes = [1, 200, 1 << 30][rng.usize(0..3)];
-    config.max_uncommitted_bytes = [1, 2_000, 1 << 30][rng.usize(0..3)];
-    config.disable_proposal_forwarding = rng.u32(0..4) == 0;
-    // With leases the clocks may differ by what the drift allows for.
-    let spread = if shared.lease_reads { 1_000 } else { 5_000 };
-    NodeOptions {
-        snapshot_every: rng.u64(5..200),
-        keep_entries: rng.u64(0..50),
-        tick_every: 10_000 + rng.u64(0..spread),
-        config,
     }
 }

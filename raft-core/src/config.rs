@@ -13,9 +13,9 @@ pub struct Config {
     pub id: NodeId,
 
     /// Ticks without word from a leader after which a follower campaigns (§5.2). The actual time-out is drawn
-    /// from `election_ticks .. 2 * election_ticks`, anew for each campaign. A leader that hasn't heard from a
-    /// quorum for this long steps down (with [`check_quorum`](Config::check_quorum)). Default 10; must be more
-    /// than `heartbeat_ticks`, and at most 1,000,000.
+    /// from `election_ticks .. 2 * election_ticks`, anew for each campaign. Once in this time a leader looks whether
+    /// it has heard from a quorum (see [`check_quorum`](Config::check_quorum)). Default 10; must be more than
+    /// `heartbeat_ticks`, and at most 1,000,000.
     pub election_ticks: u32,
 
     /// Ticks between two heartbeats of a leader. Default 1; at least 1.
@@ -25,14 +25,19 @@ pub struct Config {
     /// from isolation doesn't unseat a working leader (thesis §9.6). Default true.
     pub pre_vote: bool,
 
-    /// A leader steps down if it hasn't heard from a quorum for an election time-out, and a follower that has heard
-    /// from its leader within that time ignores campaigns (thesis §6.2, §4.2.3). Default true.
+    /// A leader steps down if it hasn't heard from a quorum for `election_ticks`, and a follower that has heard from its
+    /// leader within `election_ticks` ignores campaigns (thesis §6.2, §4.2.3). Default true.
     pub check_quorum: bool,
+
+    /// With `check_quorum`, ask at each tick whether a quorum was heard within an election time-out, so that a leader steps down
+    /// as soon as that isn't so. Otherwise ask once in an election time-out, as etcd does; then it can take two until a
+    /// leader steps down. Default true.
+    pub check_quorum_each_tick: bool,
 
     /// Allows [`ReadMode::Lease`](crate::ReadMode::Lease) (thesis §6.4.1). Needs `check_quorum`; all nodes of a cluster
     /// must agree. For an election time-out after each such read the heartbeats ask the followers for a promise, and an
-    /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are linearizable only while no clock runs faster or slower than `lease_drift_ticks`
-    /// allow. Default false.
+    /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are
+    /// linearizable only while no clock runs faster or slower than `lease_drift_ticks` allow. Default false.
     pub lease_reads: bool,
 
     /// Ticks by which a leader's lease ends before the followers' promise does. Default 1; a tenth of
@@ -77,6 +82,15 @@ pub struct Config {
     /// the committed entries of a `Ready` may be among its entries, and are to be applied after those are durable.
     pub async_writes: bool,
 
+    /// With `async_writes`, how many committed entries may be handed out for application before they are durable on this
+    /// node: a quorum has them. A state machine that survives a crash which the log's tail doesn't is then ahead of the log,
+    /// and [`RawNode::new`](crate::RawNode::new) refuses that; so this is for one that doesn't. Default 0.
+    pub max_apply_ahead: u64,
+
+    /// Don't tell followers at once that the commit index moved; the next append or heartbeat does. Saves messages where
+    /// followers needn't apply soon. Default false.
+    pub skip_commit_broadcast: bool,
+
     /// The last index that the state machine has applied durably, after a restart. Entries after it are handed
     /// out (again). Zero if the state machine starts empty. Default zero.
     pub applied: Index,
@@ -99,6 +113,7 @@ impl Config {
             heartbeat_ticks: 1,
             pre_vote: true,
             check_quorum: true,
+            check_quorum_each_tick: true,
             lease_reads: false,
             lease_drift_ticks: 1,
             max_message_bytes: 1 << 20,
@@ -110,6 +125,8 @@ impl Config {
             disable_conf_change_validation: false,
             step_down_on_removal: true,
             async_writes: false,
+            max_apply_ahead: 0,
+            skip_commit_broadcast: false,
             applied: Index::ZERO,
             priority: 0,
             seed: 0,
@@ -165,6 +182,8 @@ pub enum ConfigError {
     DriftLeavesNoLease,
     /// `applied` is beyond [`Index::LIMIT`].
     AppliedOutOfRange,
+    /// A setting that can't change while the node runs: its id, its ticks, `async_writes`, `applied`, `seed`.
+    FixedAtStart,
 }
 
 impl fmt::Display for ConfigError {
@@ -178,6 +197,9 @@ impl fmt::Display for ConfigError {
             ConfigError::NothingUncommitted => "max_uncommitted_bytes must be at least 1",
             ConfigError::LeaseNeedsCheckQuorum => "lease_reads needs check_quorum",
             ConfigError::DriftLeavesNoLease => "lease_drift_ticks must be less than election_ticks - 1",
+            ConfigError::FixedAtStart => {
+                "id, ticks, async_writes, applied and seed can't change while the node runs"
+            }
             ConfigError::AppliedOutOfRange => "applied is beyond the largest index",
         })
     }

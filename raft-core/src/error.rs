@@ -174,13 +174,25 @@ pub enum CampaignError {
     Storage(StorageError),
 }
 
+/// Why a cluster can't be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// This node has a term, a log or a configuration already.
+    NotEmpty,
+    /// There is nobody to start it with.
+    NoPeers,
+    /// The list isn't a configuration.
+    ConfState(ConfStateError),
+}
+
 /// Why leadership can't be handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransferError {
     /// No leader is known who could do it.
     NoLeader,
-    /// The target leads already.
+    /// The target leads already, and no transfer is on its way that could be given up.
     AlreadyLeader,
     /// The target isn't in the configuration.
     UnknownNode(NodeId),
@@ -319,6 +331,16 @@ impl fmt::Display for CampaignError {
     }
 }
 
+impl fmt::Display for BootstrapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootstrapError::NotEmpty => f.write_str("this node has a term, a log or a configuration already"),
+            BootstrapError::NoPeers => f.write_str("there is nobody to start a cluster with"),
+            BootstrapError::ConfState(error) => write!(f, "the list of nodes is not valid: {error}"),
+        }
+    }
+}
+
 impl fmt::Display for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -368,6 +390,7 @@ impl core::error::Error for ReadError {}
 impl core::error::Error for CampaignError {}
 impl core::error::Error for AckError {}
 impl core::error::Error for TransferError {}
+impl core::error::Error for BootstrapError {}
 impl core::error::Error for ForgetLeaderError {}
 
 impl From<ConfigError> for StartError {

@@ -100,7 +100,8 @@ mod trace;
 
 pub use config::{Config, ConfigError};
 pub use error::{
-    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
+    StepError, TransferError,
 };
 pub use membership::{ConfChangeError, ConfStateError, Configuration};
 pub use raft::invariants::Violation;
@@ -110,7 +111,7 @@ pub use report::{
     ConfChangeProposal, ConfChangeRefusal, Counters, DataLoss, DroppedRead, Proposal, ReadMode, ReadState,
     RoleKind, SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
 };
-pub use status::{PeerState, PeerStatus, Status};
+pub use status::{PeerState, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
 pub use storage::{Inconsistency, InitialState, MemoryStorage, Storage, StorageError};
 
 pub use raft_proto as proto;

@@ -42,6 +42,8 @@ pub(crate) struct RaftLog<S> {
     handed: Index,
     applied: Index,
     async_writes: bool,
+    /// How many entries may be handed out for application before they are durable, with asynchronous writes.
+    max_apply_ahead: u64,
     /// Committed entries couldn't be read; they are asked for again after the next tick.
     read_failed: bool,
 }
@@ -114,8 +116,14 @@ impl<S: Storage> RaftLog<S> {
             handed: applied,
             applied,
             async_writes: config.async_writes,
+            max_apply_ahead: config.max_apply_ahead,
             read_failed: false,
         })
+    }
+
+    pub(crate) fn set_limits(&mut self, config: &Config) {
+        self.max_apply_ahead = config.max_apply_ahead;
+        self.pages.set_limit(config.max_committed_bytes);
     }
 
     pub(crate) fn storage(&self) -> &S {
@@ -132,6 +140,11 @@ impl<S: Storage> RaftLog<S> {
 
     pub(crate) fn applied(&self) -> Index {
         self.applied
+    }
+
+    /// The last index that was handed out for application.
+    pub(crate) fn handed(&self) -> Index {
+        self.handed
     }
 
     /// The last position, durable or not.
@@ -392,7 +405,8 @@ impl<S: Storage> RaftLog<S> {
     /// The committed entries that may be handed out now.
     pub(crate) fn to_apply(&self) -> Range<Index> {
         let blocked = self.pages.is_paused() || self.read_failed || self.unstable.snapshot().is_some();
-        let limit = if self.async_writes { self.committed.min(self.durable()) } else { self.committed };
+        let ahead = self.durable().plus(self.max_apply_ahead);
+        let limit = if self.async_writes { self.committed.min(ahead) } else { self.committed };
         let end = if blocked { self.handed } else { limit.max(self.handed) };
         self.handed.next()..end.next()
     }

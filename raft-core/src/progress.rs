@@ -49,8 +49,10 @@ pub(crate) struct Progress {
     paused: bool,
     /// The highest commit index that was sent.
     sent_commit: Index,
-    /// It was heard since the last check of the quorum.
+    /// It was heard since the last time that all were marked silent.
     pub(crate) recently_active: bool,
+    /// The tick at which it was heard last.
+    last_heard: u64,
     /// The last heartbeat round that it answered.
     acked_round: u64,
     /// What the pipeline may hold.
@@ -74,6 +76,7 @@ impl Progress {
             paused: false,
             sent_commit: Index::ZERO,
             recently_active: false,
+            last_heard: 0,
             acked_round: 0,
             window,
         }
@@ -86,6 +89,10 @@ impl Progress {
         progress.become_replicate();
         progress.recently_active = true;
         progress
+    }
+
+    pub(crate) fn set_max_inflight(&mut self, messages: u32) {
+        self.window.messages = messages;
     }
 
     pub(crate) fn match_index(&self) -> Index {
@@ -106,6 +113,16 @@ impl Progress {
 
     pub(crate) fn is_snapshot(&self) -> bool {
         matches!(self.state, ProgressState::Snapshot { .. })
+    }
+
+    /// The peer was heard, at this tick.
+    pub(crate) fn hear(&mut self, now: u64) {
+        self.recently_active = true;
+        self.last_heard = now;
+    }
+
+    pub(crate) fn last_heard(&self) -> u64 {
+        self.last_heard
     }
 
     pub(crate) fn acked_round(&self) -> u64 {

@@ -14,10 +14,13 @@ mod outbox;
 mod snapshot;
 mod term_gate;
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, ConfChangeV2, ConfState, Entries, HardState, Index, Message,
-    NodeId, Snapshot, Term,
+    AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeV2, ConfState, Entries,
+    Entry, HardState, Index, LogPosition, Message, NodeId, Payload, Snapshot, Term,
 };
 
 use self::candidate::Candidate;
@@ -30,9 +33,10 @@ use self::outbox::Outbox;
 use self::rng::Rng;
 use self::snapshot::SnapshotPlan;
 use self::term_gate::{Verdict, View};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::error::{
-    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
+    StepError, TransferError,
 };
 use crate::log::{AppendError, AppendPlan, OwnAnswer, RaftLog};
 use crate::membership::{ConfChangeError, Configuration};
@@ -76,18 +80,22 @@ impl<S: Storage> Raft<S> {
         }
         let membership = Configuration::from_conf_state(&initial.conf_state)?;
         let log = RaftLog::new(storage, &config, &initial.hard_state)?;
+        let log_applied = log.applied();
         let mut rng = Rng::new(config.seed, config.id);
         let clock = Clock::new(config.election_ticks, config.heartbeat_ticks, &mut rng);
         let was_here = !term.is_zero() && config.lease_reads;
         let common = Common {
             bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
             durable_term: term,
+            changed_at: log_applied,
+            groups: None,
             lost: None,
             next_read: rng.next().max(1),
             term,
             vote,
             log,
             membership,
+            applied_membership: None,
             outbox: Outbox::default(),
             clock,
             rng,
@@ -359,9 +367,14 @@ impl<S: Storage> Raft<S> {
     /// A membership change was applied.
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
         let common = &mut self.common;
+        if let Some(applied) = &mut common.applied_membership {
+            *applied = applied.apply(change)?;
+            return Ok(applied.to_conf_state());
+        }
         let next = common.membership.apply(change)?;
         let renewed = common.membership.renewed_by(change);
         common.membership = next;
+        common.changed_at = common.changed_at.max(common.log.handed());
         let state = common.membership.to_conf_state();
         info!(common.trace, "membership", "voters" => Ids(&state.voters), "outgoing" => Ids(&state.voters_outgoing),
             "learners" => Ids(&state.learners), "learners_next" => Ids(&state.learners_next));
@@ -383,6 +396,98 @@ impl<S: Storage> Raft<S> {
             Role::Candidate(_) => Err(ReadError::Campaigning),
             Role::Leader(leader) => leader.read(common, Read { origin: Origin::Local, context, mode }),
         }
+    }
+
+    /// Heartbeats, now.
+    pub(crate) fn ping(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.broadcast_heartbeat(&mut self.common);
+        }
+    }
+
+    /// Commits by groups, or no longer.
+    pub(crate) fn set_commit_groups(&mut self, groups: Option<BTreeMap<NodeId, u64>>) {
+        self.common.groups = groups;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.recount(&mut self.common);
+        }
+    }
+
+    /// Is the commit index what the groups allow? `None` at a node that doesn't lead, or without groups.
+    pub(crate) fn is_group_consistent(&self) -> Option<bool> {
+        let Role::Leader(leader) = &self.role else { return None };
+        self.common.groups.as_ref()?;
+        Some(leader.quorum_index(&self.common) >= Some(self.common.log.committed()))
+    }
+
+    /// How many messages may be on their way to a peer.
+    pub(crate) fn set_max_inflight(&mut self, peer: NodeId, messages: u32) -> bool {
+        match &mut self.role {
+            Role::Leader(leader) => match leader.progress.get_mut(peer) {
+                Some(progress) if messages > 0 => {
+                    progress.set_max_inflight(messages);
+                    true
+                }
+                Some(_) | None => false,
+            },
+            Role::Follower(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    pub(crate) fn has_committed_in_term(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.has_committed_in_term(&self.common),
+            Role::Follower(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// Starts a cluster of these nodes: each of them must be started so, with the same list.
+    pub(crate) fn bootstrap(&mut self, peers: &[(NodeId, Bytes)]) -> Result<(), BootstrapError> {
+        let common = &mut self.common;
+        let empty = common.term.is_zero() && common.log.last() == LogPosition::ZERO;
+        if !empty || common.membership != Configuration::default() {
+            return Err(BootstrapError::NotEmpty);
+        }
+        if peers.is_empty() {
+            return Err(BootstrapError::NoPeers);
+        }
+        let voters = ConfState::of_voters(peers.iter().map(|(id, _)| *id));
+        let membership = Configuration::from_conf_state(&voters).map_err(BootstrapError::ConfState)?;
+        let term = Term::ZERO.next();
+        let mut index = Index::ZERO;
+        let entries = peers.iter().map(|(id, context)| {
+            index = index.next();
+            let kind = ConfChangeKind::AddVoter;
+            let change = ConfChange { id: 0, kind, node: Some(*id), context: context.clone() };
+            Entry { term, index, payload: Payload::ConfChange(Arc::new(change)) }
+        });
+        common.log.append(LogPosition::ZERO, entries);
+        common.log.commit_to(common.log.last().index);
+        common.membership = membership;
+        self.become_next(Next::Follow { term, leader: None, timer: Timer::Restart });
+        Ok(())
+    }
+
+    /// Changes settings at run time.
+    pub(crate) fn reconfigure(&mut self, config: Config) -> Result<(), ConfigError> {
+        config.validate()?;
+        let now = &self.common.config;
+        let fixed = |config: &Config| {
+            (
+                config.id,
+                config.election_ticks,
+                config.heartbeat_ticks,
+                config.async_writes,
+                config.applied,
+                config.seed,
+            )
+        };
+        if fixed(now) != fixed(&config) {
+            return Err(ConfigError::FixedAtStart);
+        }
+        self.common.log.set_limits(&config);
+        self.common.config = config;
+        Ok(())
     }
 
     pub(crate) fn report_unreachable(&mut self, peer: NodeId) {
@@ -410,6 +515,9 @@ impl<S: Storage> Raft<S> {
             }
             self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
+        }
+        if self.common.log.pending_snapshot().is_none() {
+            self.common.applied_membership = None;
         }
     }
 

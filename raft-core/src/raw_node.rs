@@ -1,22 +1,25 @@
 //! The only door.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use raft_proto::{
     ConfChange, ConfChangeV2, ConfState, Entries, Entry, Index, LogPosition, Message, NodeId, Payload, Term,
 };
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::error::{
-    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError, StepError, TransferError,
+    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
+    StepError, TransferError,
 };
 use crate::membership::ConfChangeError;
 use crate::raft::Raft;
 use crate::raft::invariants::{self, Violation};
 use crate::ready::{HandedOut, Ready};
 use crate::report::{ConfChangeProposal, Proposal, ReadMode, RoleKind, SnapshotStatus};
-use crate::status::Status;
+use crate::status::{self, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
 use crate::storage::Storage;
 use crate::trace::Trace;
 
@@ -134,7 +137,8 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Hand leadership over to this voter (thesis §3.10). Until that has ended, as [`Ready::transfers`] tells, proposals are
-    /// refused. At a follower the wish is passed on to the leader, and nothing tells what became of it.
+    /// refused. At a follower the wish is passed on to the leader, and nothing tells what became of it. A transfer to the leader
+    /// itself gives up the one that is on its way.
     ///
     /// # Errors
     /// [`TransferError`] says why not.
@@ -183,6 +187,45 @@ impl<S: Storage> RawNode<S> {
     /// Replaces the election time-out that was drawn, in ticks, until the next is drawn.
     pub fn set_election_timeout(&mut self, ticks: u32) {
         self.raft.common.clock.set_election_timeout(ticks);
+    }
+
+    /// Starts a new cluster of these voters, each with bytes of the caller's own: the first entries of the log add them, as
+    /// committed by agreement beforehand. Every one of them must be started so, with the same list, and have nothing
+    /// stored. A cluster whose storages hold the same configuration at the start doesn't need it, and a node that is to join
+    /// one starts without.
+    ///
+    /// # Errors
+    /// [`BootstrapError`] says why not.
+    pub fn bootstrap(&mut self, peers: &[(NodeId, Bytes)]) -> Result<(), BootstrapError> {
+        self.raft.bootstrap(peers)
+    }
+
+    /// Sends heartbeats now, at a leader: to learn at once who lives.
+    pub fn ping(&mut self) {
+        self.raft.ping();
+    }
+
+    /// Commits only what is held in two of these groups (zones, say) at least, or in all there are; `None` ends that. A node
+    /// without a group counts as held by nobody's group; see
+    /// [`MajorityQuorum::group_committed_index`](crate::quorum::MajorityQuorum::group_committed_index).
+    pub fn set_commit_groups(&mut self, groups: Option<BTreeMap<NodeId, u64>>) {
+        self.raft.set_commit_groups(groups);
+    }
+
+    /// Changes how many messages with entries may be on their way to a peer, until this node leads anew. Returns false at a
+    /// node that doesn't lead, for an unknown peer, or for zero.
+    pub fn set_max_inflight(&mut self, peer: NodeId, messages: u32) -> bool {
+        self.raft.set_max_inflight(peer, messages)
+    }
+
+    /// Changes settings while the node runs.
+    ///
+    /// # Errors
+    /// The first rule that the new settings break; [`ConfigError::FixedAtStart`] for those that can't change.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
+        let mut config = self.config().clone();
+        change(&mut config);
+        self.raft.reconfigure(config)
     }
 
     // -- outputs
@@ -299,9 +342,56 @@ impl<S: Storage> RawNode<S> {
         write.into_iter().flat_map(|write| &write.own).map(|own| (own.after, &own.message))
     }
 
+    /// The settings that it runs with.
+    pub fn config(&self) -> &Config {
+        &self.raft.common.config
+    }
+
+    /// The configuration that it acts by. Costs a copy.
+    pub fn conf_state(&self) -> ConfState {
+        self.raft.common.membership.to_conf_state()
+    }
+
+    /// Does it lead, and has it committed an entry of its term? Before that a leader's commit index may lie behind what was
+    /// acknowledged to clients.
+    pub fn has_committed_in_term(&self) -> bool {
+        self.raft.has_committed_in_term()
+    }
+
+    /// Is everything that is committed held in more than one commit group? `None` at a node that doesn't lead, or while
+    /// there are no groups.
+    pub fn is_group_consistent(&self) -> Option<bool> {
+        self.raft.is_group_consistent()
+    }
+
+    /// A leader's view of all members, without the rest of [`status`](RawNode::status); empty in other roles.
+    pub fn progress(&self) -> Vec<PeerStatus> {
+        status::progress(&self.raft)
+    }
+
     /// All of it. Costs a copy of the configuration and of the progress.
     pub fn status(&self) -> Status {
         Status::of(&self.raft)
+    }
+
+    /// Why this node doesn't lead; `None` if it does.
+    pub fn why_not_leader(&self) -> Option<WhyNotLeader> {
+        status::why_not_leader(&self.raft)
+    }
+
+    /// Why this index isn't committed here; `None` if it is.
+    pub fn why_not_committed(&self, index: Index) -> Option<WhyNotCommitted> {
+        status::why_not_committed(&self.raft, index)
+    }
+
+    /// Why no more entries are sent to this peer; `None` if they are as soon as there are any.
+    pub fn why_paused(&self, peer: NodeId) -> Option<WhyPaused> {
+        status::why_paused(&self.raft, peer)
+    }
+
+    /// Why the read with this context isn't confirmed; `None` if no such read waits.
+    pub fn why_read_waits(&self, context: &[u8]) -> Option<WhyReadWaits> {
+        status::why_read_waits(&self.raft, context)
     }
 
     /// The storage that it reads.

@@ -1,5 +1,7 @@
 //! What a node knows of itself, at a glance.
 
+mod explain;
+
 use alloc::vec::Vec;
 
 use raft_proto::{ConfState, Index, NodeId, Term};
@@ -8,6 +10,9 @@ use crate::progress::{Progress, ProgressState};
 use crate::raft::{Raft, Role};
 use crate::report::{Counters, DataLoss, RoleKind};
 use crate::storage::Storage;
+
+pub use explain::{WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
+pub(crate) use explain::{why_not_committed, why_not_leader, why_paused, why_read_waits};
 
 /// The state of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +94,13 @@ pub enum PeerState {
         /// It covers up to here.
         pending: Index,
     },
+}
+
+/// A leader's view of all members.
+pub(crate) fn progress<S: Storage>(raft: &Raft<S>) -> Vec<PeerStatus> {
+    let Role::Leader(leader) = &raft.role else { return Vec::new() };
+    let peers = leader.progress.iter();
+    peers.map(|(id, peer)| PeerStatus::of(id, peer, raft.common.membership.is_learner(id))).collect()
 }
 
 impl Status {

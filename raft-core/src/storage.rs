@@ -23,6 +23,10 @@ pub struct InitialState {
     pub hard_state: HardState,
     /// The configuration as of the last entry *applied* (see [`Config::applied`](crate::Config::applied)), which is
     /// that of the latest snapshot where no later change was applied. Empty for a node that is to join a cluster.
+    ///
+    /// A cluster that began with a stored configuration doesn't have it in its log. Whoever joins it must get a snapshot
+    /// first, so compact the log before the first change; or start with that same first configuration. Otherwise it would
+    /// apply the changes of the log to the empty configuration, and be a cluster of its own.
     pub conf_state: ConfState,
 }
 
@@ -54,8 +58,9 @@ pub trait Storage {
     fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>)
     -> Result<(), StorageError>;
 
-    /// A snapshot for the node `to`, of index `at_least` or above if there is one. Any snapshot that was taken may be
-    /// given. [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
+    /// A snapshot for the node `to`, of index `at_least` or above: an older one might not name that node, which would then
+    /// refuse it, each time that it is sent. Where there is none, the caller should make one now.
+    /// [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
     /// it hears from that node next.
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError>;
 }

@@ -15,11 +15,12 @@
 //! | `GET /status`, `GET /health` | JSON; health is 200 where a leader is known, else 503 |
 //!
 //! The key is everything behind `/kv/`, percent-decoded: any bytes, slashes too, but not none at all. In queries a plus is
-//! a space.
+//! a space. An expected value must fit into the request's first line, which has 64 KiB at the most.
 //!
 //! A write is answered when it is committed and applied, with its place in the log (`X-Raft-Index`, `X-Raft-Term`). With
 //! `X-Client-Id` (1 to 64 bytes of the client's own choice) and `X-Serial` (a number that grows with every new request of that
-//! client) a retry of the client's latest request is applied once, and answered with the outcome of the first time.
+//! client) a retry of the client's latest request is applied once, and answered with the outcome of the first time, as long
+//! as the client is remembered: see [`raft_kv::machine::MAX_SESSIONS`].
 //!
 //! | status | what it means |
 //! |---|---|
@@ -95,7 +96,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/kv/{*key}", get(kv_get).put(kv_put).delete(kv_delete))
         .route("/kv/", any(no_key))
         .route("/kv", any(no_key))
-        .route("/set", get(demo_set))
+        // A HEAD is answered as a GET elsewhere. Here that would write.
+        .route("/set", get(demo_set).head(no_method))
         .route("/get", get(demo_get))
         .route("/status", get(status))
         .route("/health", get(health))

@@ -60,7 +60,7 @@ pub(crate) struct ServeOptions {
     /// This node's number, which must be among those of --cluster. It must never change for a data folder.
     #[arg(long, value_parser = parse_id)]
     pub(crate) id: NodeId,
-    /// Where clients are served.
+    /// Where clients are served, and where the other nodes pass requests on to: so not 0.0.0.0, if they are on other machines.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) http_addr: SocketAddr,
     /// Where the other nodes connect; the address that --cluster gives for this node.
@@ -335,6 +335,9 @@ impl FromStr for Members {
             let addr: SocketAddr = addr
                 .parse()
                 .map_err(|_| format!("`{addr}` (node {id}) is not an address of the form IP:PORT"))?;
+            if addr.port() == 0 {
+                return Err(format!("`{addr}` (node {id}) has no port"));
+            }
             if members.values().any(|other| *other == addr) {
                 return Err(format!("two nodes have the address {addr}"));
             }
@@ -366,6 +369,9 @@ impl ServeOptions {
                 "--raft-addr {} is not the address that --cluster gives for node {}: {addr}",
                 self.raft_addr, self.id
             ));
+        }
+        if self.http_addr.port() == 0 {
+            return Err(format!("--http-addr {} has no port: the other nodes must know it", self.http_addr));
         }
         if self.http_addr == self.raft_addr {
             return Err(format!("--http-addr and --raft-addr are both {addr}"));

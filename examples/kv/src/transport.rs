@@ -27,7 +27,7 @@ use raft_proto::{Body, Message, NodeId};
 use slog::{Logger, o};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::node::Inbox;
 use hello::Identity;
@@ -44,6 +44,8 @@ pub(crate) struct Peer {
     connected: AtomicBool,
     /// It is in the configuration, as far as this node knows.
     member: AtomicBool,
+    /// Counts the connections that the peer has made for its messages.
+    arrivals: watch::Sender<u64>,
     /// Dial now: the peer has just dialled this node.
     wake: Notify,
     http_addr: Mutex<Option<String>>,
@@ -77,6 +79,21 @@ impl Peer {
     /// Where it serves clients, once it has said so.
     pub(crate) fn http_addr(&self) -> Option<String> {
         self.http_addr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The peer has made a connection for its messages. What is returned ends when it makes another: then this one is over,
+    /// though its end may never be heard of (a power failure, a cut cable), and must not keep its place for ever.
+    fn arrived(&self) -> impl Future<Output = ()> + use<> {
+        let mut own = 0;
+        self.arrivals.send_modify(|number| {
+            *number = number.wrapping_add(1);
+            own = *number;
+        });
+        let mut arrivals = self.arrivals.subscribe();
+        async move {
+            // An error: the peer is no more, and neither is the server.
+            let _ = arrivals.wait_for(|number| *number != own).await;
+        }
     }
 
     fn learn(&self, identity: &Identity) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use raft_fuzz::{Options, run};
+use raft_fuzz::{Options, Report, run};
 
 /// Simulates clusters under faults and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -24,15 +24,20 @@ struct Args {
     /// The number of voters; drawn by the seed if it isn't given.
     #[arg(long)]
     nodes: Option<u64>,
+    /// Whether the membership changes; drawn by the seed if it isn't given.
+    #[arg(long)]
+    changes: Option<bool>,
+    /// Go on after a failure.
+    #[arg(long)]
+    keep_going: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let options = Options { seconds: args.chaos, nodes: args.nodes };
+    let options = Options { seconds: args.chaos, nodes: args.nodes, changes: args.changes };
     let start = Instant::now();
     let limit = args.seconds.map(Duration::from_secs);
-    let (mut runs, mut micros, mut events, mut crashes, mut committed, mut reads, mut snapshots, mut terms) =
-        (0_u64, 0_u64, 0, 0, 0, 0, 0, 0);
+    let (mut runs, mut failed, mut sum) = (0_u64, 0_u64, Report::default());
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
         if limit.is_some_and(|limit| start.elapsed() >= limit) {
             break;
@@ -40,31 +45,38 @@ fn main() -> ExitCode {
         match run(seed, options) {
             Ok(report) => {
                 runs += 1;
-                micros += report.micros;
-                events += report.events;
-                crashes += report.crashes;
-                committed += report.committed;
-                reads += report.reads;
-                snapshots += report.snapshots;
-                terms += report.terms_led;
+                sum.micros += report.micros;
+                sum.events += report.events;
+                sum.crashes += report.crashes;
+                sum.committed += report.committed;
+                sum.reads += report.reads;
+                sum.snapshots += report.snapshots;
+                sum.terms_led += report.terms_led;
+                sum.changes += report.changes;
+                sum.transfers += report.transfers;
             }
             Err(failure) => {
                 eprint!("{failure}");
                 eprintln!(
                     "again: cargo run --release -p raft-fuzz --bin simulate -- --seed {seed} --seeds 1"
                 );
-                return ExitCode::FAILURE;
+                if !args.keep_going {
+                    return ExitCode::FAILURE;
+                }
+                failed += 1;
             }
         }
     }
     let seconds = start.elapsed().as_secs_f64();
+    let simulated = sum.micros as f64 / 1e6;
     println!(
-        "{runs} runs, {:.0} simulated seconds in {seconds:.1} s ({:.0} times real time), {events} events",
-        micros as f64 / 1e6,
-        micros as f64 / 1e6 / seconds
+        "{runs} runs, {failed} failed, {simulated:.0} simulated seconds in {seconds:.1} s ({:.0} times real time), {} events",
+        simulated / seconds,
+        sum.events
     );
     println!(
-        "{committed} entries committed in {terms} terms, {reads} reads, {crashes} crashes, {snapshots} snapshots restored"
+        "{} entries committed in {} terms, {} reads, {} crashes, {} snapshots restored, {} membership changes, {} transfers",
+        sum.committed, sum.terms_led, sum.reads, sum.crashes, sum.snapshots, sum.changes, sum.transfers
     );
-    ExitCode::SUCCESS
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -24,6 +24,7 @@ impl Arithmetic {
         match directive.command.as_str() {
             "vote" => Some(vote(directive)),
             "committed" => Some(committed(directive)),
+            "group_committed" => Some(group_committed(directive)),
             "simple" | "enter-joint" | "leave-joint" => Some(self.change(directive)),
             _ => None,
         }
@@ -181,4 +182,18 @@ fn committed(directive: &Directive) -> String {
         None => out.push_str("∞\n"),
     }
     out
+}
+
+fn group_committed(directive: &Directive) -> String {
+    let (order, quorum, _) = voters(directive);
+    let numbers = |key| -> BTreeMap<NodeId, u64> {
+        let values = directive.values(key).unwrap_or_default();
+        order.iter().zip(values).filter_map(|(id, value)| Some((*id, value.parse().ok()?))).collect()
+    };
+    let (indexes, groups) = (numbers("idx"), numbers("gid"));
+    let of = |numbers: &BTreeMap<NodeId, u64>, id: NodeId| numbers.get(&id).copied().unwrap_or(0);
+    match quorum.group_committed_index(|id| (Index::new(of(&indexes, id)), of(&groups, id))) {
+        Some(index) => format!("{index}\n"),
+        None => "∞\n".to_owned(),
+    }
 }

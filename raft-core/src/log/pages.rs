@@ -26,6 +26,11 @@ impl Pages {
         Pages { limit, pages: VecDeque::new(), outstanding: 0, paused: false }
     }
 
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+        self.paused &= self.outstanding > 0;
+    }
+
     /// Nothing is handed out until something is acknowledged.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused

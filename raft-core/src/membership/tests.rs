@@ -2,6 +2,8 @@
 
 #![allow(clippy::arithmetic_side_effects)]
 
+mod changer;
+
 use std::collections::BTreeSet;
 use std::string::ToString;
 use std::vec::Vec;

@@ -54,6 +54,16 @@ impl JointQuorum {
         }
     }
 
+    /// The same by commit groups; see [`MajorityQuorum::group_committed_index`].
+    pub fn group_committed_index(&self, acked: impl Fn(NodeId) -> (Index, u64)) -> Option<Index> {
+        let incoming = self.incoming.group_committed_index(&acked);
+        let outgoing = self.outgoing.group_committed_index(&acked);
+        match (incoming, outgoing) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (bound, None) | (None, bound) => bound,
+        }
+    }
+
     /// How a vote stands: won where both halves have, lost as soon as one is.
     pub fn vote_result(&self, vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
         let incoming = self.incoming.vote_result(&vote);

@@ -67,6 +67,27 @@ impl MajorityQuorum {
         Some(*quorum)
     }
 
+    /// The same, but an entry must also be held outside of the group that a plain quorum would be satisfied with: with a group
+    /// for each zone, an entry that is committed survives the loss of any one zone. `acked` gives the group too; zero is no
+    /// group. Where there is but one group the plain index holds; where some voters have none, only what all have.
+    /// From tikv's raft-rs.
+    pub fn group_committed_index(&self, acked: impl Fn(NodeId) -> (Index, u64)) -> Option<Index> {
+        let mut known: Vec<(Index, u64)> = self.voters.iter().map(|id| acked(*id)).collect();
+        known.sort_by_key(|(index, _)| core::cmp::Reverse(*index));
+        let (quorum, mut group) = *known.get(self.size().saturating_sub(1))?;
+        let mut one_group = true;
+        for (index, its) in &known {
+            if *its == 0 {
+                one_group = false;
+            } else if group == 0 {
+                group = *its;
+            } else if group != *its {
+                return Some(quorum.min(*index));
+            }
+        }
+        if one_group { Some(quorum) } else { known.last().map(|(index, _)| *index) }
+    }
+
     /// How a vote stands (§5.2); `vote` gives `None` for who hasn't answered. The empty quorum has won.
     pub fn vote_result(&self, vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
         let mut granted: usize = 0;

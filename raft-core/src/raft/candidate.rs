@@ -44,6 +44,11 @@ impl Candidate {
         self.ballot
     }
 
+    /// What this node answered, if it has.
+    pub(crate) fn vote_of(&self, id: NodeId) -> Option<bool> {
+        self.votes.iter().find(|(voter, _)| *voter == id).map(|(_, granted)| *granted)
+    }
+
     /// Campaign again: no quorum answered in time (§5.2).
     pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
         common.is_promotable() && common.clock.election_due()
@@ -66,9 +71,7 @@ impl Candidate {
         if !self.votes.iter().any(|(id, _)| *id == from) {
             self.votes.push((from, reply == VoteReply::Granted));
         }
-        let votes =
-            |id: NodeId| self.votes.iter().find(|(voter, _)| *voter == id).map(|(_, granted)| *granted);
-        let result = common.membership.voters().vote_result(votes);
+        let result = common.membership.voters().vote_result(|id| self.vote_of(id));
         info!(common.trace, "vote received", "from" => from, "granted" => reply == VoteReply::Granted,
             "pre_vote" => ballot == Ballot::PreVote, "term" => common.term,
             "have" => self.votes.iter().filter(|(_, granted)| *granted).count(),

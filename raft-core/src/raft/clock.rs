@@ -86,7 +86,7 @@ impl Clock {
         self.election_elapsed < self.election_ticks
     }
 
-    /// Is it time for a leader to check its quorum? If so the timer starts again.
+    /// Is it time for a leader to mark its peers as silent, and to give up a transfer? If so the timer starts again.
     pub(crate) fn take_quorum_check_due(&mut self) -> bool {
         let due = self.election_elapsed >= self.election_ticks;
         if due {

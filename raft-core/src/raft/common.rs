@@ -1,5 +1,7 @@
 //! What all roles share, and what a handler can ask for.
 
+use alloc::collections::BTreeMap;
+
 use bytes::Bytes;
 use raft_proto::{Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term};
 
@@ -26,6 +28,9 @@ pub(crate) struct Common<S> {
     pub(crate) vote: Option<NodeId>,
     pub(crate) log: RaftLog<S>,
     pub(crate) membership: Configuration,
+    /// The configuration of what is applied, while a snapshot with a later one isn't durable: entries that were handed out
+    /// before it came may still be applied.
+    pub(crate) applied_membership: Option<Configuration>,
     pub(crate) outbox: Outbox,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
@@ -36,6 +41,11 @@ pub(crate) struct Common<S> {
     pub(crate) durable_term: Term,
     /// The number of the next read that is passed on to a leader.
     pub(crate) next_read: u64,
+    /// No membership change was applied after this index, as far as is known. A snapshot that ends before it may not name
+    /// those who need one.
+    pub(crate) changed_at: Index,
+    /// Entries must be on more than one commit group; the group of each node that has one. Only while that is asked for.
+    pub(crate) groups: Option<BTreeMap<NodeId, u64>>,
     /// This node has lost what it had acknowledged.
     pub(crate) lost: Option<DataLoss>,
     pub(crate) counters: Counters,

@@ -227,6 +227,11 @@ impl Follower {
         self.reads.into_iter().map(|read| read.context)
     }
 
+    /// Was a read with this context passed on, and not answered?
+    pub(crate) fn is_reading(&self, context: &[u8]) -> bool {
+        self.reads.iter().any(|read| read.context == context)
+    }
+
     pub(crate) fn pending_reads(&self) -> usize {
         self.reads.len()
     }

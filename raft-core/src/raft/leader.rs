@@ -33,6 +33,8 @@ pub(crate) struct Leader {
     /// Payload bytes that were appended in this term and aren't applied here yet.
     uncommitted: u64,
     reads: Reads,
+    /// A quorum was heard so recently that it needn't be counted before this tick.
+    quorum_until: u64,
     /// No membership change is appended before this index is applied.
     conf_gate: Index,
     /// To whom leadership is being handed over.
@@ -73,6 +75,7 @@ impl Leader {
             term_start: last.next(),
             uncommitted: 0,
             reads: Reads::default(),
+            quorum_until: common.clock.now().saturating_add(u64::from(common.clock.election_ticks())),
             conf_gate: last,
             transferee: None,
             gave_up_lease: false,
@@ -85,6 +88,11 @@ impl Leader {
     /// Is an entry of this term committed? Until then the commit index may lie behind what earlier leaders committed.
     pub(crate) fn has_committed_in_term<S: Storage>(&self, common: &Common<S>) -> bool {
         common.log.committed() >= self.term_start
+    }
+
+    /// The index of the first entry of this term.
+    pub(crate) fn term_start(&self) -> Index {
+        self.term_start
     }
 
     pub(crate) fn uncommitted(&self) -> u64 {
@@ -158,9 +166,23 @@ impl Leader {
 
     /// One tick: check the quorum (thesis §6.2), send heartbeats.
     pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> Next {
-        if common.clock.take_quorum_check_due() {
-            if common.config.check_quorum && !self.check_quorum(common) {
-                return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
+        let check_quorum = common.config.check_quorum;
+        let period_over = common.clock.take_quorum_check_due();
+        let lost = if common.config.check_quorum_each_tick {
+            common.clock.now() >= self.quorum_until && self.is_quorum_silent(common)
+        } else {
+            period_over && !self.is_quorum_active(common)
+        };
+        if check_quorum && lost {
+            let silent = |id: &NodeId| self.progress.get(*id).is_some_and(|peer| !peer.recently_active);
+            let silent: Vec<NodeId> = common.membership.voters().voters().filter(silent).collect();
+            info!(common.trace, "quorum lost", "term" => common.term, "silent" => Ids(&silent));
+            return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
+        }
+        if period_over {
+            let me = common.id();
+            for (id, peer) in self.progress.iter_mut().filter(|_| check_quorum) {
+                peer.recently_active = id == me;
             }
             self.end_transfer(common, TransferEnd::TimedOut);
         }
@@ -170,19 +192,23 @@ impl Leader {
         Next::Stay
     }
 
-    /// Was a quorum heard since this was asked last?
-    fn check_quorum<S: Storage>(&mut self, common: &Common<S>) -> bool {
+    /// Was a quorum heard since all were marked silent?
+    fn is_quorum_active<S: Storage>(&self, common: &Common<S>) -> bool {
         let me = common.id();
-        let heard = |id| id == me || self.progress.get(id).is_some_and(|peer| peer.recently_active);
-        if !common.membership.voters().is_quorum(heard) {
-            let silent: Vec<NodeId> = common.membership.voters().voters().filter(|id| !heard(*id)).collect();
-            info!(common.trace, "quorum lost", "term" => common.term, "silent" => Ids(&silent));
-            return false;
-        }
-        for (id, peer) in self.progress.iter_mut() {
-            peer.recently_active = id == me;
-        }
-        true
+        let active = |id| id == me || self.progress.get(id).is_some_and(|peer| peer.recently_active);
+        common.membership.voters().is_quorum(active)
+    }
+
+    /// Was no quorum heard for an election time-out? If one was, the question needn't be asked again before one has passed
+    /// since.
+    fn is_quorum_silent<S: Storage>(&mut self, common: &Common<S>) -> bool {
+        let (me, now) = (common.id(), common.clock.now());
+        let heard = |id| if id == me { now } else { self.progress.get(id).map_or(0, Progress::last_heard) };
+        // The quorum index, of ticks: some quorum was heard at or after this one, and none after it.
+        let voters = common.membership.voters();
+        let quorum = voters.committed_index(|id| Index::new(heard(id))).map_or(now, Index::get);
+        self.quorum_until = quorum.saturating_add(u64::from(common.clock.election_ticks()));
+        now >= self.quorum_until
     }
 
     /// Entries with this much payload are applied.

@@ -59,7 +59,9 @@ pub(crate) fn install<S: Storage>(
         }
         SnapshotPlan::Restore(membership) => {
             common.log.restore(snapshot);
-            common.membership = membership;
+            common.changed_at = position.index;
+            let before = core::mem::replace(&mut common.membership, membership);
+            common.applied_membership.get_or_insert(before);
             info!(common.trace, "snapshot received", "from" => from, "position" => position);
             position.index
         }

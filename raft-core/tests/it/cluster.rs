@@ -1,12 +1,14 @@
 //! A cluster in one thread. The test is its clock, its network and its power supply; nothing happens by itself.
 
+mod network;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use raft_core::{
-    AckError, Config, DroppedRead, Entry, HardState, Index, MemoryStorage, Message, NodeId, Payload,
-    PeerStatus, Proposal, ProposeError, RawNode, ReadError, ReadMode, ReadState, Ready, RoleKind, Status,
-    StepError, Storage,
+    AckError, ConfChangeProposal, ConfChangeV2, ConfState, Config, DroppedRead, Entry, HardState, Index,
+    MemoryStorage, Message, NodeId, Payload, PeerStatus, Proposal, ProposeError, RawNode, ReadError,
+    ReadMode, ReadState, Ready, RoleKind, Status, StepError, Storage, TransferOutcome,
 };
 
 use crate::oracle::{self, Oracle};
@@ -33,6 +35,8 @@ pub struct Slot {
     pub applied: Vec<Entry>,
     pub reads: Vec<ReadState>,
     pub dropped: Vec<DroppedRead>,
+    /// How transfers of leadership ended that this node had begun.
+    pub transfers: Vec<TransferOutcome>,
 }
 
 /// Which messages are lost.
@@ -87,6 +91,12 @@ impl Cluster {
         Cluster::from_disks(disks, configure)
     }
 
+    /// Voters, and nodes that aren't members but know who is.
+    pub fn with_spares(voters: &[u64], spares: &[u64], configure: impl Fn(&mut Config)) -> Cluster {
+        let disk = MemoryStorage::with_conf_state(conf_state(voters, &[]));
+        Cluster::from_disks(voters.iter().chain(spares).map(|n| (*n, disk.clone())), configure)
+    }
+
     pub fn from_disks(
         disks: impl IntoIterator<Item = (u64, MemoryStorage)>,
         configure: impl Fn(&mut Config),
@@ -114,6 +124,7 @@ impl Cluster {
                 applied: Vec::new(),
                 reads: Vec::new(),
                 dropped: Vec::new(),
+                transfers: Vec::new(),
             };
             cluster.slots.insert(n, slot);
             cluster.restart(n);
@@ -193,6 +204,10 @@ impl Cluster {
         &self.slots[&n].durable
     }
 
+    pub fn conf_state(&self, n: u64) -> ConfState {
+        self.status(n).conf_state
+    }
+
     /// All who lead in the newest term.
     pub fn leader(&self) -> Option<u64> {
         let up = || self.slots.iter().filter_map(|(n, slot)| Some((*n, slot.node.as_ref()?)));
@@ -242,6 +257,20 @@ impl Cluster {
         result
     }
 
+    /// Proposes a membership change.
+    pub fn change(&mut self, n: u64, change: ConfChangeV2) -> Result<ConfChangeProposal, ProposeError> {
+        let result = self.node_mut(n).propose_conf_change(change);
+        self.pump(n);
+        result
+    }
+
+    /// The same, and delivers whatever follows; the change must be made.
+    pub fn change_and_settle(&mut self, n: u64, change: ConfChangeV2) {
+        let proposed = self.change(n, change);
+        assert!(matches!(proposed, Ok(ConfChangeProposal::Appended { .. })), "{proposed:?}");
+        self.settle();
+    }
+
     pub fn read(&mut self, n: u64, context: &'static str, mode: ReadMode) -> Result<(), ReadError> {
         let result = self.node_mut(n).read_index(Bytes::from_static(context.as_bytes()), mode);
         self.pump(n);
@@ -285,117 +314,6 @@ impl Cluster {
         assert_eq!(self.role(n), RoleKind::Leader, "node {n} didn't win");
     }
 
-    // -- the network
-
-    /// Delivers messages until there are none.
-    pub fn settle(&mut self) {
-        for n in self.numbers() {
-            self.pump(n);
-        }
-        let mut delivered = 0;
-        while self.deliver_next() {
-            delivered += 1;
-            assert!(delivered < 20_000, "the nodes don't stop talking");
-        }
-        self.check_logs();
-    }
-
-    /// The same, but messages that `lost` picks are lost, and can be had from [`take_lost`](Cluster::take_lost).
-    pub fn settle_without(&mut self, lost: impl Fn(&Message) -> bool) {
-        self.lost.clear();
-        for n in self.numbers() {
-            self.pump(n);
-        }
-        loop {
-            let mut taken = self.take_if(&lost);
-            self.lost.append(&mut taken);
-            if !self.deliver_next() {
-                return;
-            }
-        }
-    }
-
-    /// What the last [`settle_without`](Cluster::settle_without) lost.
-    pub fn take_lost(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.lost)
-    }
-
-    /// Delivers the oldest message. Returns false if there is none.
-    pub fn deliver_next(&mut self) -> bool {
-        self.deliver_at(0)
-    }
-
-    /// Delivers the message at this place of the queue. Returns false if there is none.
-    pub fn deliver_at(&mut self, at: usize) -> bool {
-        match self.network.remove(at) {
-            Some(message) => {
-                self.deliver(message);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Delivers a message, if its link and its receiver are up. One that is refused is a fault of the core: here all
-    /// nodes are honest.
-    pub fn deliver(&mut self, message: Message) {
-        let link = (message.from.get(), message.to.get());
-        if self.cut.contains(&link) || !self.slots.contains_key(&link.1) || !self.is_up(link.1) {
-            return;
-        }
-        match self.step(message.clone()) {
-            Ok(()) | Err(StepError::Proposal(_)) => {}
-            Err(error) => panic!("node {} refused {message:?}: {error}", link.1),
-        }
-    }
-
-    /// Delivers those messages on their way that `chosen` picks, once each.
-    pub fn deliver_if(&mut self, chosen: impl Fn(&Message) -> bool) {
-        for message in self.take_if(chosen) {
-            self.deliver(message);
-        }
-    }
-
-    /// Takes messages off the network.
-    pub fn take_if(&mut self, chosen: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let (taken, kept) = self.network.drain(..).partition(chosen);
-        self.network = kept;
-        Vec::from(taken)
-    }
-
-    /// Takes all messages off the network.
-    pub fn take_all(&mut self) -> Vec<Message> {
-        self.network.drain(..).collect()
-    }
-
-    pub fn cut_link(&mut self, a: u64, b: u64) {
-        self.cut.insert((a, b));
-        self.cut.insert((b, a));
-    }
-
-    /// Cuts one direction only.
-    pub fn cut_one_way(&mut self, from: u64, to: u64) {
-        self.cut.insert((from, to));
-    }
-
-    pub fn isolate(&mut self, n: u64) {
-        for other in self.numbers() {
-            if other != n {
-                self.cut_link(n, other);
-            }
-        }
-    }
-
-    pub fn heal(&mut self) {
-        self.cut.clear();
-        self.lose = None;
-    }
-
-    /// Messages that leave are lost if `lost` says so.
-    pub fn lose_if(&mut self, lost: impl FnMut(&Message) -> bool + 'static) {
-        self.lose = Some(Box::new(lost));
-    }
-
     // -- the disks
 
     pub fn set_disk(&mut self, n: u64, disk: Disk) {
@@ -426,6 +344,7 @@ impl Cluster {
         slot.writes.clear();
         slot.reads.clear();
         slot.dropped.clear();
+        slot.transfers.clear();
     }
 
     /// The node starts from its disk; the state machine from the last snapshot there.
@@ -447,8 +366,12 @@ impl Cluster {
         let slot = self.slots.get_mut(&n).unwrap();
         configure(&mut slot.config);
         slot.config.seed = starts;
+        let applied = slot.config.applied.max(slot.durable.first_index().unwrap().prev());
+        slot.applied = self.oracle.state_at(applied);
+        if let Some(conf_state) = self.oracle.configuration_at(applied) {
+            slot.durable.set_conf_state(conf_state);
+        }
         let storage = slot.durable.clone();
-        slot.applied = self.oracle.state_at(slot.config.applied.max(storage.first_index().unwrap().prev()));
         slot.node = Some(RawNode::new(slot.config.clone(), storage).unwrap());
         self.pump(n);
     }
@@ -495,6 +418,7 @@ impl Cluster {
             let slot = self.slot_mut(n);
             slot.reads.append(&mut ready.read_states);
             slot.dropped.append(&mut ready.dropped_reads);
+            slot.transfers.append(&mut ready.transfers);
             if slot.config.async_writes {
                 let committed = std::mem::take(&mut ready.committed_entries);
                 self.apply(n, &committed);
@@ -554,7 +478,21 @@ impl Cluster {
             let next = slot.applied.len() as u64 + 1;
             assert_eq!(entry.index.get(), next, "node {n} skipped or repeated an entry");
             slot.applied.push(entry.clone());
+            if let Some(change) = entry.payload.as_conf_change() {
+                self.configure(n, entry.index, &change);
+            }
         }
+    }
+
+    fn configure(&mut self, n: u64, index: Index, change: &ConfChangeV2) {
+        self.check(n);
+        let before = self.status(n);
+        let configured = self.node_mut(n).apply_conf_change(change);
+        if configured.is_err() {
+            assert_eq!(self.status(n), before, "a change that is refused has no effect");
+        }
+        self.oracle.on_configured(id(n), index, configured.ok());
+        self.check(n);
     }
 
     fn check(&mut self, n: u64) {

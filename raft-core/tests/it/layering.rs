@@ -263,6 +263,26 @@ fn the_core_cannot_name_the_encoding() {
     );
 }
 
+/// Who builds the core needs no protoc, no C++ and no patience.
+#[test]
+fn neither_library_has_a_build_script_and_the_core_brings_bytes_alone() {
+    for library in [crate_root(), &crate_root().join("../raft-proto")] {
+        let manifest = fs::read_to_string(library.join("Cargo.toml")).unwrap();
+        let builds =
+            manifest.contains("[build-dependencies]") || manifest.lines().any(|l| l.starts_with("build"));
+        assert!(!builds && !library.join("build.rs").exists(), "{} has a build script", library.display());
+    }
+    let manifest = fs::read_to_string(crate_root().join("Cargo.toml")).unwrap();
+    let mut sections = manifest.split("\n[");
+    let dependencies = sections.find_map(|section| section.strip_prefix("dependencies]")).unwrap();
+    let needed: Vec<&str> = dependencies
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#') && !line.contains("optional = true"))
+        .filter_map(|line| line.split_once(['.', ' ', '=']).map(|(name, _)| name))
+        .collect();
+    assert_eq!(needed, ["bytes", "raft-proto"], "each crate more is one that every user compiles");
+}
+
 #[test]
 fn only_one_file_assigns_the_role() {
     for (module, source) in sources() {

@@ -24,13 +24,18 @@ mod words;
 
 mod disruption;
 mod election;
+mod explain;
 mod hostile;
+mod joint;
 mod layering;
 mod leases;
 mod lost_data;
+mod membership;
+mod options;
 mod pipeline;
 mod proposals;
 mod reads;
 mod replication;
 mod schedule;
 mod snapshots;
+mod transfer;

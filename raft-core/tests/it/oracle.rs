@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::proto::{AppendEntriesReply, VoteReply};
-use raft_core::{Body, Entry, Index, MemoryStorage, Message, NodeId, RoleKind, Status, Storage, Term};
+use raft_core::{
+    Body, ConfState, Entry, Index, MemoryStorage, Message, NodeId, RoleKind, Status, Storage, Term,
+};
 
 /// The memory of everything that can't be taken back.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Oracle {
     votes: BTreeMap<(NodeId, Term), NodeId>,
     /// What was applied anywhere, from index 1 on.
     committed: Vec<Entry>,
+    /// What the membership change at each index came to: nothing if it was refused.
+    configured: BTreeMap<Index, Option<ConfState>>,
     /// What each node said of itself last, in its present life.
     last: BTreeMap<NodeId, Status>,
     /// Nodes whose disk was replaced: what a leader believes of them is wrong until they tell.
@@ -35,6 +39,21 @@ impl Oracle {
             self.committed.push(Entry { index, ..Entry::default() });
         }
         self.committed[..count].to_vec()
+    }
+
+    /// A node applied a membership change.
+    pub fn on_configured(&mut self, id: NodeId, index: Index, state: Option<ConfState>) {
+        let known = self.configured.entry(index).or_insert_with(|| state.clone());
+        assert_eq!(*known, state, "node {id} made something else of the change at {index}");
+    }
+
+    pub fn membership_changed(&self) -> bool {
+        !self.configured.is_empty()
+    }
+
+    /// The configuration at this index, if a change up to there made one.
+    pub fn configuration_at(&self, index: Index) -> Option<ConfState> {
+        self.configured.range(..=index).rev().find_map(|(_, state)| state.clone())
     }
 
     /// A node starts (again).
@@ -137,13 +156,19 @@ impl Oracle {
 
 /// A leader commits only what more than half of the voters have on their disks (§5.4.2), by an entry of its own term.
 fn check_quorum_has(status: &Status, disks: &BTreeMap<NodeId, &MemoryStorage>) {
-    let voters = &status.conf_state.voters;
-    if voters.iter().any(|id| !disks.contains_key(id)) {
-        return; // a test that plays the others by hand
-    }
     let has = |id: &&NodeId| disks[*id].term(status.commit).is_ok_and(|term| term == status.term);
-    let count = voters.iter().filter(has).count();
-    assert!(2 * count > voters.len(), "leader {} committed {} with {count} copies", status.id, status.commit);
+    for half in [&status.conf_state.voters, &status.conf_state.voters_outgoing] {
+        if half.is_empty() || half.iter().any(|id| !disks.contains_key(id)) {
+            continue; // not joint; or a test that plays the others by hand
+        }
+        let count = half.iter().filter(has).count();
+        assert!(
+            2 * count > half.len(),
+            "leader {} committed {} with {count} copies of {half:?}",
+            status.id,
+            status.commit
+        );
+    }
 }
 
 /// If two logs hold an entry with the same index and term, they are equal up to there (§5.3).

@@ -7,7 +7,10 @@ use raft_core::proto::{
     AppendEntries, AppendEntriesReply, Heartbeat, HeartbeatReply, InstallSnapshot, Propose, ReadIndex,
     ReadIndexReply, RequestVote, SnapshotMetadata, VoteReply,
 };
-use raft_core::{Body, ConfState, Entries, Entry, Index, LogPosition, Message, NodeId, Snapshot, Term};
+use raft_core::{
+    Body, ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, ConfState, Entries, Entry,
+    Index, LogPosition, Message, NodeId, Snapshot, Term,
+};
 
 pub fn id(n: u64) -> NodeId {
     NodeId::new(n).expect("no node has the number zero")
@@ -47,6 +50,26 @@ pub fn conf_state(voters: &[u64], learners: &[u64]) -> ConfState {
 pub fn snapshot(position: LogPosition, conf_state: ConfState) -> Snapshot {
     let metadata = SnapshotMetadata { conf_state, index: position.index, term: position.term };
     Snapshot { metadata, data: Bytes::new() }
+}
+
+/// A membership change that is made jointly if it has more than one step.
+pub fn change(steps: &[(ConfChangeKind, u64)]) -> ConfChangeV2 {
+    transition(ConfChangeTransition::Auto, steps)
+}
+
+pub fn transition(transition: ConfChangeTransition, steps: &[(ConfChangeKind, u64)]) -> ConfChangeV2 {
+    let single = |(kind, n): &(ConfChangeKind, u64)| ConfChangeSingle { kind: *kind, node: NodeId::new(*n) };
+    ConfChangeV2 { transition, changes: steps.iter().map(single).collect(), ..ConfChangeV2::default() }
+}
+
+/// The change that leaves a joint configuration.
+pub fn leave() -> ConfChangeV2 {
+    ConfChangeV2::default()
+}
+
+/// A joint configuration without learners.
+pub fn joint(incoming: &[u64], outgoing: &[u64]) -> ConfState {
+    ConfState { voters_outgoing: ids(outgoing), ..conf_state(incoming, &[]) }
 }
 
 pub fn message(from: u64, to: u64, t: u64, body: Body) -> Message {
@@ -92,6 +115,11 @@ pub fn pre_granted() -> Body {
 
 pub fn pre_refused() -> Body {
     Body::PreVoteReply(VoteReply::REFUSED)
+}
+
+/// A heartbeat that tells what the leader counts on.
+pub fn heartbeat_relying(commit: u64, relied: u64) -> Body {
+    Body::Heartbeat(Heartbeat { commit: index(commit), relied: index(relied), context: Bytes::new() })
 }
 
 pub fn heartbeat(commit: u64) -> Body {
@@ -163,6 +191,10 @@ pub fn is_vote_request(message: &Message) -> bool {
 
 pub fn is_vote_reply(message: &Message) -> bool {
     matches!(message.body, Body::RequestVoteReply(_))
+}
+
+pub fn is_timeout_now(message: &Message) -> bool {
+    message.body == Body::TimeoutNow
 }
 
 pub fn is_pre_vote(message: &Message) -> bool {

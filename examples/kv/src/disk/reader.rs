@@ -128,6 +128,12 @@ impl LogReader {
         self.shared.view().index.last()
     }
 
+    /// How many writes this folder has seen, each with one flush, however many entries it brought: the number of the
+    /// last, see [`LogWriter::last_write`](super::LogWriter::last_write).
+    pub fn last_write(&self) -> u64 {
+        self.shared.view().state.number
+    }
+
     /// The term of an entry, from the one before the first on.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use bytes::Bytes;
 use raft_kv::command::{ClientId, Command, CommandError, MAX_CLIENT_ID, Operation, Session};
 use tokio::time::{Instant, timeout_at};
@@ -75,14 +75,23 @@ impl Head {
     }
 }
 
+/// A header that may be there once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Failure> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (first, None) => Ok(first),
+        (_, Some(_)) => Err(Failure::bad_request(format!("{name} occurs twice"))),
+    }
+}
+
 fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, Failure> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = single(headers, name)? else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| Failure::bad_request(format!("{name} must be a number")))
 }
 
 fn session(headers: &HeaderMap) -> Result<Option<Session>, Failure> {
-    match (headers.get(CLIENT_ID), number(headers, SERIAL)?) {
+    match (single(headers, CLIENT_ID)?, number(headers, SERIAL)?) {
         (None, None) => Ok(None),
         (Some(client), Some(serial)) => {
             let client = ClientId::new(Bytes::copy_from_slice(client.as_bytes())).map_err(|_| {

@@ -494,6 +494,7 @@ impl Core {
             commit: status.commit.get(),
             applied: self.applied.index.get(),
             snapshot: self.reader.latest_snapshot().map_or(0, |snapshot| snapshot.metadata.index.get()),
+            disk_writes: self.reader.last_write(),
             keys: machine.len(),
             sessions: machine.sessions(),
             voters: members::ids(&self.conf_state.voters),

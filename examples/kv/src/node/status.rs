@@ -20,6 +20,8 @@ pub(crate) struct NodeStatus {
     pub(crate) applied: u64,
     /// The index of the latest snapshot, zero if there is none.
     pub(crate) snapshot: u64,
+    /// How many writes the data folder has seen, each with one flush, however many entries it brought.
+    pub(crate) disk_writes: u64,
     pub(crate) keys: usize,
     pub(crate) sessions: usize,
     pub(crate) voters: Vec<u64>,

@@ -270,7 +270,7 @@ pub(super) async fn quorum_lost(play: &Play) -> Result<(), Failure> {
     stage.story.event(&answer);
     stage.story.event(&lost);
     stage.story.ok(format_args!(
-        "it gives up {ticks} ticks ({:.0} ms) after the last answer, within one to two election time-outs",
+        "it gives up {ticks} ticks ({:.0} ms) after the last answer: an election time-out",
         lost.ts - answer.ts
     ));
     stage.story.rule(

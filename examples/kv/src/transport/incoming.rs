@@ -17,7 +17,7 @@ use super::frame::{MAX_FRAME, put_frame, read_frame};
 use super::hello::{Hello, MAX_HELLO, Purpose, Refusal, encode_welcome};
 use super::{Transport, snapshots};
 
-/// How many connections may be open at once. Each peer has one, and one more for a snapshot.
+/// How many connections may be open at once. Each peer has one, the latest, and one more for a snapshot.
 const CONNECTIONS: usize = 64;
 /// How long a connection may take to introduce itself.
 const HELLO: Duration = Duration::from_secs(5);
@@ -61,13 +61,26 @@ async fn serve(transport: &Arc<Transport>, mut stream: TcpStream, addr: SocketAd
     let ended = match hello.purpose {
         Purpose::Messages => {
             debug!(log, "a peer connected"; "addr" => %addr);
-            read_messages(transport, stream, hello.from.id).await
+            tokio::select! {
+                ended = read_messages(transport, stream, hello.from.id) => ended,
+                () = replaced(transport, hello.from.id) => Err(io::Error::other("the peer has connected anew")),
+            }
         }
         Purpose::Snapshot => snapshots::receive(transport, stream, hello.from.id, snapshots, &log).await,
     };
     match ended {
         Ok(()) => debug!(log, "a peer's connection ended"),
         Err(error) => info!(log, "a peer's connection broke"; "reason" => %error),
+    }
+}
+
+/// Takes note of a peer's connection for messages, and waits until another takes its place.
+async fn replaced(transport: &Transport, from: NodeId) {
+    // Holds no peer: one whose address changes gives way to another.
+    let arrived = transport.peer(from).map(|peer| peer.arrived());
+    match arrived {
+        Some(arrived) => arrived.await,
+        None => std::future::pending().await,
     }
 }
 

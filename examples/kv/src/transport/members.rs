@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use raft_proto::{ConfState, NodeId};
 use slog::{info, o, warn};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::hello::Identity;
@@ -128,6 +128,7 @@ impl Transport {
             addr,
             queue,
             connected: AtomicBool::new(false),
+            arrivals: watch::Sender::new(0),
             member: AtomicBool::new(member),
             wake: Notify::new(),
             http_addr: Mutex::new(before),

@@ -44,6 +44,8 @@ fn a_command_line_that_makes_no_sense() {
         (("--cluster", "1/127.0.0.1:2,2/127.0.0.1:2"), "two nodes have the address 127.0.0.1:2"),
         (("--cluster", "1=127.0.0.1:2"), "not of the form ID/IP:PORT"),
         (("--cluster", "1/nowhere"), "`nowhere` (node 1)"),
+        (("--cluster", "1/127.0.0.1:0"), "`127.0.0.1:0` (node 1) has no port"),
+        (("--http-addr", "127.0.0.1:0"), "--http-addr 127.0.0.1:0 has no port"),
         (("--raft-addr", "127.0.0.1:9"), "not the address that --cluster gives for node 1: 127.0.0.1:2"),
         (("--http-addr", "127.0.0.1:2"), "--http-addr and --raft-addr are both 127.0.0.1:2"),
         (("--http-addr", "localhost"), "localhost"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use crate::curl::Curl;
 use crate::harness::{LONG, program, request, signal, wait_for, wait_until};
 
 /// The command, running, with what it prints.
@@ -78,9 +79,11 @@ fn it_starts_serves_tells_of_a_death_stops_and_starts_again() {
     let mut command = Command::start(dir.path());
     let nodes = command.nodes();
     assert_eq!(nodes.len(), 3);
-    let curls: Vec<String> =
-        command.printed.iter().filter(|line| line.trim().starts_with("curl")).cloned().collect();
+    let curls: Vec<Curl> = command.printed.iter().filter_map(|line| Curl::parse(line.trim())).collect();
     assert_eq!(curls.len(), 7);
+    for curl in curls {
+        curl.succeeds(curl.addr);
+    }
     assert_eq!(request(nodes[0].1, "PUT", "/kv/k", &[], b"v").unwrap().status, 204);
 
     // A second one on the same folder is refused; another port would not make it safe.

@@ -78,6 +78,11 @@ fn the_demo_paths() {
     assert_eq!((got.status, got.text()), (200, "1 2"));
     let missing = node.get("/get?key=c&consistency=stale").unwrap();
     assert_eq!((missing.status, missing.text()), (404, "there is no such key\n"));
+    // Who asks only for a head wants nothing to happen.
+    let head = "HEAD /set?key=h&value=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = exchange(node.http, head.as_bytes()).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 405"), "{}", answer.escape_ascii());
+    assert_eq!(node.get("/get?key=h").unwrap().status, 404);
     for wrong in
         ["/set", "/set?key=a", "/set?value=a", "/set?key=&value=a", "/get", "/get?key=", "/get?key=%"]
     {
@@ -111,6 +116,14 @@ fn what_cannot_be_taken_is_refused_with_its_reason() {
         ("PUT", "/kv/k", &[("x-serial", "1")], 400, "together"),
         ("PUT", "/kv/k", &[("x-client-id", "me"), ("x-serial", "one")], 400, "must be a number"),
         ("PUT", "/kv/k", &[("x-client-id", "me"), ("x-serial", "-1")], 400, "must be a number"),
+        ("PUT", "/kv/k", &[("x-client-id", "me"), ("x-serial", "1"), ("x-serial", "2")], 400, "occurs twice"),
+        (
+            "PUT",
+            "/kv/k",
+            &[("x-client-id", "a"), ("x-client-id", "b"), ("x-serial", "1")],
+            400,
+            "occurs twice",
+        ),
         ("PUT", "/kv/k", &[("x-raft-timeout-ms", "0")], 400, "from 1 to 60000"),
         ("PUT", "/kv/k", &long_timeout, 400, "from 1 to 60000"),
         ("PUT", &long_key, &[], 414, "a key of 17408 bytes"),
@@ -201,6 +214,28 @@ fn status_and_health() {
     let health = three.nodes[0].get("/health").unwrap();
     assert_eq!(health.status, 503);
     assert!(health.json()["error"].as_str().unwrap().starts_with("no leader is known"));
+}
+
+#[test]
+fn the_leader_says_how_far_each_peer_is() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader();
+    let last = cluster.nodes[leader].put("/kv/k", "v").unwrap().number("x-raft-index");
+    let others: Vec<u64> =
+        cluster.nodes.iter().map(|node| node.id).filter(|id| *id != cluster.nodes[leader].id).collect();
+    wait_until("both have acknowledged it", || {
+        let status = cluster.nodes[leader].status().unwrap();
+        let peers = status["progress"].as_array().unwrap();
+        assert_eq!(peers.iter().map(|peer| peer["id"].as_u64().unwrap()).collect::<Vec<_>>(), others);
+        peers
+            .iter()
+            .all(|peer| peer["match"] == last && peer["next"] == last + 1 && peer["state"] == "replicate")
+    });
+    let follower = cluster.followers()[0];
+    let status = cluster.nodes[follower].status().unwrap();
+    assert_eq!(status["progress"].as_array().unwrap().len(), 0, "only a leader knows");
+    assert_eq!(status["leader"], cluster.nodes[leader].id);
+    assert_eq!(status["leader_http_addr"], cluster.nodes[leader].http.to_string());
 }
 
 #[test]

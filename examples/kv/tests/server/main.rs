@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batching;
 mod cli;
 mod cluster_command;
+mod curl;
 mod failures;
 mod forwarding;
 mod harness;
@@ -13,4 +15,5 @@ mod members;
 mod partitions;
 mod peers;
 mod proxy;
+mod readme;
 mod snapshots;

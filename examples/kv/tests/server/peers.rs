@@ -63,6 +63,37 @@ fn a_node_of_another_cluster_is_told_so() {
     assert!(cluster.nodes[0].is_running());
 }
 
+/// Two-way silence, as after a power failure or behind a cut cable: the old connection's end is never heard of.
+#[test]
+fn a_peer_that_connects_anew_takes_the_place_of_its_old_connection() {
+    let mut cluster = Cluster::new(3, &[]);
+    cluster.nodes[0].start();
+    cluster.nodes[1].start();
+    cluster.leader();
+    let connect = || {
+        let mut stream = TcpStream::connect(cluster.nodes[0].raft).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(&hello(1, 3, 1)).unwrap();
+        let mut start = [0; 15];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(start[14], 0, "it is welcome");
+        stream
+    };
+    // Many more than there are places.
+    let mut streams: Vec<TcpStream> = (0..150).map(|_| connect()).collect();
+    let last = streams.pop().unwrap();
+    for mut stream in streams {
+        // The rest of the welcome, then the end.
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    // The latest is listened to.
+    (&last).write_all(&heartbeat(3, 2)).unwrap();
+    wait_until("the core refuses what it says", || {
+        cluster.nodes[0].log().iter().any(|line| line["msg"] == "refused a message" && line["peer"] == 3)
+    });
+    assert_eq!(cluster.nodes[0].put("/kv/k", "v").unwrap().status, 204);
+}
+
 /// A frame as it travels.
 fn frame(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()

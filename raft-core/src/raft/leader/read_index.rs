@@ -83,6 +83,18 @@ impl Reads {
 }
 
 impl Leader {
+    /// Does a read of this node's caller wait for the first commit of the term?
+    pub(crate) fn is_reading_early(&self, context: &[u8]) -> bool {
+        self.reads.early.iter().any(|read| read.origin == Origin::Local && read.context == context)
+    }
+
+    /// The round for which a read of this node's caller waits.
+    pub(crate) fn round_of(&self, context: &[u8]) -> Option<u64> {
+        let mut pending = self.reads.pending.iter();
+        let found = pending.find(|one| one.read.origin == Origin::Local && one.read.context == context)?;
+        Some(found.round)
+    }
+
     /// Takes a read on.
     pub(crate) fn read<S: Storage>(&mut self, common: &mut Common<S>, read: Read) -> Result<(), ReadError> {
         if self.reads.len() >= MAX_PENDING_READS {

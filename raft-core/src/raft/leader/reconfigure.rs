@@ -85,14 +85,14 @@ impl Leader {
             let known = before.take(id).filter(|_| !renewed.contains(&id));
             known.unwrap_or_else(|| {
                 let mut progress = Progress::new(next, window);
-                progress.recently_active = true;
+                progress.hear(common.clock.now());
                 progress
             })
         });
     }
 
-    /// Something was applied: a joint configuration that is to be left by itself is left as soon as its entry is applied,
-    /// also by a leader that inherited it. What prevents it now is tried again.
+    /// A joint configuration that is to be left by itself is left as soon as its entry is applied,
+    /// also by a leader that inherited it. If a transfer prevents it, it is tried again when that has ended.
     pub(crate) fn leave_joint_if_due<S: Storage>(&mut self, common: &mut Common<S>) {
         if !common.membership.leaves_by_itself() || common.log.applied() < self.conf_gate {
             return;

@@ -96,7 +96,12 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
     let pending = common.log.pending_snapshot().cloned();
     let snapshot = match pending {
         Some(snapshot) => Ok(snapshot),
-        None => common.log.first_index().and_then(|first| common.log.storage().snapshot(first.prev(), to)),
+        None => common.log.first_index().and_then(|first| {
+            // From there on the log can follow, and the configuration names whom it is for: a node refuses a snapshot
+            // that doesn't name it.
+            let at_least = first.prev().max(common.changed_at);
+            common.log.storage().snapshot(at_least, to)
+        }),
     };
     let snapshot = snapshot.and_then(|snapshot| {
         if snapshot.metadata.index.is_zero() {
@@ -138,7 +143,7 @@ impl Leader {
         }
         let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
         let first_index = if peer.is_snapshot() { Some(common.log.first_index()?) } else { None };
-        peer.recently_active = true;
+        peer.hear(common.clock.now());
         if index < peer.match_index() || (index == peer.match_index() && !peer.is_probe()) {
             return Ok(Next::Stay);
         }
@@ -154,10 +159,15 @@ impl Leader {
             }
             ProgressState::Snapshot { .. } => {}
         }
-        if self.maybe_commit(common) {
+        let news = self.maybe_commit(common);
+        if news {
             self.release_early_reads(common);
+        }
+        // A membership change is told even if nothing else is: others may have to act on it.
+        let tells = !common.config.skip_commit_broadcast || self.conf_gate > common.log.applied();
+        if news && tells {
             self.broadcast_append(common);
-        } else if from != common.id() {
+        } else if tells && from != common.id() {
             self.tell_commit(common, from);
         }
         if from != common.id() {
@@ -180,7 +190,7 @@ impl Leader {
             false => common.log.last_not_above(hint.index, hint.term)?.index,
         };
         let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
-        peer.recently_active = true;
+        peer.hear(common.clock.now());
         if peer.on_reject(rejected, agree) {
             debug!(common.trace, "peer rejected", "peer" => from, "rejected" => rejected, "hint" => hint,
                 "next" => peer.next_index());
@@ -197,7 +207,7 @@ impl Leader {
         context: &[u8],
     ) -> Next {
         let Some(peer) = self.progress.get_mut(from) else { return Next::Stay };
-        peer.recently_active = true;
+        peer.hear(common.clock.now());
         peer.resume();
         if peer.match_index() < common.log.last().index || peer.is_probe() {
             send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
@@ -208,8 +218,26 @@ impl Leader {
 
     /// Commits what a quorum has, if that includes an entry of this term (§5.4.2). Returns whether that is news.
     pub(super) fn maybe_commit<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
-        let quorum = common.membership.voters().committed_index(|id| self.progress.match_index(id));
-        quorum.is_some_and(|index| index >= self.term_start && common.log.commit_to(index))
+        self.quorum_index(common).is_some_and(|index| index >= self.term_start && common.log.commit_to(index))
+    }
+
+    /// The largest index that enough voters have.
+    pub(crate) fn quorum_index<S: Storage>(&self, common: &Common<S>) -> Option<Index> {
+        let voters = common.membership.voters();
+        match &common.groups {
+            None => voters.committed_index(|id| self.progress.match_index(id)),
+            Some(groups) => voters.group_committed_index(|id| {
+                (self.progress.match_index(id), groups.get(&id).copied().unwrap_or_default())
+            }),
+        }
+    }
+
+    /// What is enough has changed.
+    pub(crate) fn recount<S: Storage>(&mut self, common: &mut Common<S>) {
+        if self.maybe_commit(common) {
+            self.release_early_reads(common);
+            self.broadcast_append(common);
+        }
     }
 
     /// Tells a peer the commit index if no message on its way does.
@@ -228,7 +256,7 @@ impl Leader {
     }
 
     /// Tells all peers that the leader lives, and how far each of them may commit.
-    pub(super) fn broadcast_heartbeat<S: Storage>(&mut self, common: &mut Common<S>) {
+    pub(crate) fn broadcast_heartbeat<S: Storage>(&mut self, common: &mut Common<S>) {
         let context = self.begin_round(common);
         let me = common.id();
         let commit = common.log.committed();

@@ -33,11 +33,17 @@ impl Leader {
         if self.transferee == Some(to) {
             return Ok(());
         }
+        if to == common.id() {
+            return match self.transferee {
+                Some(_) => {
+                    self.end_transfer(common, TransferEnd::Superseded);
+                    Ok(())
+                }
+                None => Err(TransferError::AlreadyLeader),
+            };
+        }
         if let Some(before) = self.transferee.take() {
             common.outbox.transfers.push(TransferOutcome { to: before, end: TransferEnd::Superseded });
-        }
-        if to == common.id() {
-            return Err(TransferError::AlreadyLeader);
         }
         info!(common.trace, "transfer begins", "to" => to, "term" => common.term);
         self.transferee = Some(to);
@@ -70,11 +76,12 @@ impl Leader {
         common.send(to, Body::TimeoutNow);
     }
 
-    /// The transfer took too long, or its target is gone.
+    /// The transfer took too long, or its target is gone. What it held up goes on.
     pub(super) fn end_transfer<S: Storage>(&mut self, common: &mut Common<S>, end: TransferEnd) {
         if let Some(to) = self.transferee.take() {
             info!(common.trace, "transfer ends", "to" => to, "end" => end);
             common.outbox.transfers.push(TransferOutcome { to, end });
+            self.leave_joint_if_due(common);
         }
     }
 }

@@ -1,0 +1,227 @@
+//! What can be switched on, and how a cluster is started.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raft_core::{BootstrapError, Config, ConfigError, MemoryStorage, Payload, RawNode, RoleKind, VoteReply};
+
+use crate::cluster::{Cluster, Disk, asynchronous, disk_with, figure_2};
+use crate::words::*;
+
+// -- bootstrap
+
+fn peers(numbers: &[u64]) -> Vec<(raft_core::NodeId, Bytes)> {
+    numbers.iter().map(|n| (id(*n), Bytes::from(format!("address {n}")))).collect()
+}
+
+#[test]
+fn a_cluster_can_be_started_from_a_list_of_its_voters() {
+    let mut node = RawNode::new(Config::new(id(1)), MemoryStorage::default()).unwrap();
+    node.bootstrap(&peers(&[1, 2, 3])).unwrap();
+    assert_eq!((node.term(), node.commit_index(), node.last_index()), (term(1), index(3), index(3)));
+    assert_eq!(node.conf_state().voters, ids(&[1, 2, 3]));
+    let ready = node.ready();
+    let added: Vec<_> =
+        ready.committed_entries.iter().map(|entry| entry.payload.as_conf_change().unwrap()).collect();
+    assert_eq!(added.len(), 3, "each comes as an entry, with its context");
+    assert_eq!(added[1].context, "address 2");
+    for change in &added {
+        assert_eq!(
+            node.apply_conf_change(change).unwrap().voters,
+            ids(&[1, 2, 3]),
+            "which changes nothing more"
+        );
+    }
+    node.storage_mut().persist(&ready).unwrap();
+    node.advance(ready).unwrap();
+    node.campaign().unwrap();
+    assert_eq!(node.role(), RoleKind::PreCandidate);
+}
+
+#[test]
+fn only_a_node_that_has_nothing_can_be_bootstrapped() {
+    let start = |storage| RawNode::new(Config::new(id(1)), storage).unwrap();
+    for storage in [MemoryStorage::with_voters(ids(&[1])), disk_with(&[1], &[1], 1)] {
+        assert_eq!(start(storage).bootstrap(&peers(&[1])), Err(BootstrapError::NotEmpty));
+    }
+    let mut empty = start(MemoryStorage::default());
+    assert_eq!(empty.bootstrap(&[]), Err(BootstrapError::NoPeers));
+    assert!(matches!(empty.bootstrap(&peers(&[1, 1])), Err(BootstrapError::ConfState(_))));
+    assert_eq!(empty.last_index(), index(0));
+    empty.bootstrap(&peers(&[1])).unwrap();
+    assert_eq!(empty.bootstrap(&peers(&[1])), Err(BootstrapError::NotEmpty));
+}
+
+// -- elections
+
+#[test]
+fn of_equal_logs_a_voter_prefers_the_one_whose_priority_is_not_below_its_own() {
+    let request = |last, priority| {
+        raft_core::Body::RequestVote(raft_core::RequestVote { last, by_transfer: false, priority })
+    };
+    for (last, priority, granted) in [(at(1, 1), 4, false), (at(1, 1), 5, true), (at(1, 2), 4, true)] {
+        let mut cluster = Cluster::from_disks([(1, disk_with(&[1, 2, 3], &[1], 1))], |config| {
+            figure_2(config);
+            config.priority = 5;
+        });
+        cluster.step(message(2, 1, 2, request(last, priority))).unwrap();
+        let answers = cluster.take_all();
+        let yes = answers[0].body == raft_core::Body::RequestVoteReply(VoteReply::Granted);
+        assert_eq!(yes, granted, "{last} with priority {priority}");
+    }
+}
+
+// -- commit groups
+
+#[test]
+fn with_groups_an_entry_must_be_in_two_of_them() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.elect(1);
+    cluster.settle();
+    let zones = |zones: &[(u64, u64)]| -> Option<BTreeMap<_, _>> {
+        Some(zones.iter().map(|(n, zone)| (id(*n), *zone)).collect())
+    };
+    assert_eq!(cluster.node(1).is_group_consistent(), None);
+    cluster.node_mut(1).set_commit_groups(zones(&[(1, 1), (2, 1), (3, 2)]));
+    cluster.isolate(3);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    assert_eq!(cluster.commit(1), 1, "nodes 1 and 2 are of one zone");
+    cluster.heal();
+    cluster.rounds(2);
+    assert_eq!(cluster.commit(1), 2);
+    assert_eq!(cluster.node(1).is_group_consistent(), Some(true));
+
+    cluster.isolate(3);
+    cluster.propose(1, "y").unwrap();
+    cluster.settle();
+    assert_eq!(cluster.commit(1), 2);
+    cluster.node_mut(1).set_commit_groups(None);
+    assert_eq!(cluster.commit(1), 3, "a plain quorum has it");
+}
+
+// -- the pace
+
+#[test]
+fn the_commit_index_can_be_told_later() {
+    for skip in [false, true] {
+        let mut cluster = Cluster::with(3, |config| {
+            figure_2(config);
+            config.skip_commit_broadcast = skip;
+        });
+        cluster.elect(1);
+        cluster.rounds(1);
+        cluster.propose(1, "x").unwrap();
+        cluster.settle();
+        assert_eq!(cluster.commit(1), 2);
+        assert_eq!(cluster.commit(3) == 1, skip, "node 3 is told {}", if skip { "later" } else { "at once" });
+        cluster.round();
+        assert_eq!(cluster.commit(3), 2, "the heartbeat tells");
+    }
+}
+
+#[test]
+fn committed_entries_can_be_applied_before_they_are_durable_here_up_to_a_limit() {
+    for ahead in [0, 1, 2] {
+        let mut cluster = Cluster::with(3, |config| {
+            asynchronous(config);
+            config.max_apply_ahead = ahead;
+        });
+        cluster.elect(1);
+        cluster.settle();
+        cluster.set_disk(1, Disk::Held);
+        for command in ["a", "b", "c"] {
+            cluster.propose(1, command).unwrap();
+        }
+        cluster.settle();
+        assert_eq!(cluster.commit(1), 4, "the others have them");
+        assert_eq!(cluster.applied(1).len() as u64, ahead);
+    }
+}
+
+#[test]
+fn a_ping_is_a_heartbeat_at_once() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.elect(1);
+    cluster.settle();
+    cluster.node_mut(1).ping();
+    cluster.pump(1);
+    assert_eq!(cluster.take_if(is_heartbeat).len(), 2);
+    cluster.node_mut(2).ping();
+    assert!(!cluster.node(2).has_ready());
+}
+
+#[test]
+fn the_window_of_a_peer_can_change_while_the_leader_leads() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.elect(1);
+    cluster.settle();
+    assert!(cluster.node_mut(1).set_max_inflight(id(2), 1));
+    assert!(!cluster.node_mut(1).set_max_inflight(id(2), 0));
+    assert!(!cluster.node_mut(1).set_max_inflight(id(9), 1));
+    assert!(!cluster.node_mut(2).set_max_inflight(id(1), 1));
+    cluster.isolate(2);
+    cluster.propose(1, "a").unwrap();
+    assert!(cluster.peer(1, 2).window_full && !cluster.peer(1, 3).window_full);
+}
+
+#[test]
+fn settings_can_change_while_a_node_runs_but_for_those_that_it_is_made_of() {
+    let mut cluster = Cluster::with(3, figure_2);
+    let node = cluster.node_mut(1);
+    node.reconfigure(|config| config.priority = 7).unwrap();
+    assert_eq!(node.config().priority, 7);
+    assert_eq!(node.reconfigure(|config| config.max_committed_bytes = 0), Err(ConfigError::NothingCommitted));
+    for change in [
+        (|config| config.id = id(2)) as fn(&mut Config),
+        |config| config.election_ticks += 1,
+        |config| config.async_writes = true,
+        |config| config.seed += 1,
+    ] {
+        assert_eq!(node.reconfigure(change), Err(ConfigError::FixedAtStart));
+    }
+    assert_eq!(node.config().priority, 7, "what is refused changes nothing");
+}
+
+#[test]
+fn a_leader_knows_whether_it_has_committed_in_its_term() {
+    let mut cluster = Cluster::with(3, figure_2);
+    assert!(!cluster.node(1).has_committed_in_term());
+    cluster.elect(1);
+    cluster.settle();
+    assert!(cluster.node(1).has_committed_in_term());
+    assert!(!cluster.node(2).has_committed_in_term());
+    assert_eq!(cluster.node(1).progress().len(), 3);
+    assert!(cluster.node(2).progress().is_empty());
+}
+
+// -- a refused vote tells what is committed
+
+#[test]
+fn a_candidate_learns_from_a_refusal_of_a_membership_change_that_is_committed() {
+    // Node 2 demoted itself, applied that and stopped before node 1 heard that it is committed; node 1 has the change at
+    // index 2 and needs nobody's vote but its own in the new configuration.
+    let refusal = |commit| raft_core::Body::RequestVoteReply(VoteReply::Refused { commit });
+    for (commit, learned) in [(at(1, 2), true), (at(2, 2), false), (at(1, 9), false)] {
+        let mut disk = disk_with(&[1, 2], &[1], 1);
+        let change = raft_core::ConfChangeV2 {
+            changes: vec![raft_core::ConfChangeSingle {
+                kind: raft_core::ConfChangeKind::AddLearner,
+                node: Some(id(2)),
+            }],
+            ..Default::default()
+        };
+        let payload = Payload::ConfChangeV2(change.into());
+        disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+        let mut cluster = Cluster::from_disks([(1, disk)], figure_2);
+        cluster.node_mut(1).campaign().unwrap();
+        cluster.pump(1);
+        cluster.step(message(2, 1, 2, refusal(commit))).unwrap();
+        assert_eq!(cluster.commit(1) == 2, learned, "{commit}");
+        if learned {
+            assert_eq!(cluster.status(1).conf_state.voters, ids(&[1]));
+            cluster.ticks(1, 40);
+            assert_eq!(cluster.role(1), RoleKind::Leader);
+        }
+    }
+}
