@@ -7,6 +7,11 @@
 //! | `DELETE /kv/{key}`, also with `?expect=VALUE` | 204; 404 if there was none; 412 as above |
 //! | `GET /kv/{key}?consistency=linearizable\|lease\|stale` | 200 with the value, or 404 |
 //! | `GET /set?key=K&value=V`, `GET /get?key=K` | the same, in plain text, for a browser's address line |
+//! | `GET /members` | JSON: the configuration, and where the members are |
+//! | `POST /members` with `{"id": 4, "raft_addr": "IP:PORT", "role": "learner"\|"voter"}` | 200 when it's done: a new node becomes a learner first, a voter when it has caught up; 202 if it hasn't in time |
+//! | the same with `"replaces": 2` | the new voter takes the place of another in one joint change |
+//! | `DELETE /members/{id}` | 200 when the node is removed |
+//! | `POST /transfer` with `{"to": 2}` | 200 when this node leads, or leads no more |
 //! | `GET /status`, `GET /health` | JSON; health is 200 where a leader is known, else 503 |
 //!
 //! The key is everything behind `/kv/`, percent-decoded: any bytes, slashes too, but not none at all. In queries a plus is
@@ -20,7 +25,7 @@
 //! | status | what it means |
 //! |---|---|
 //! | 400, 405, 408, 413, 414 | the request can't be taken: nothing was done |
-//! | 409 | the serial is older than the client's last: nothing was done now |
+//! | 409 | the serial is older than the client's last, or a membership change or a transfer is refused: nothing was done now |
 //! | 412 | the compare-and-set found something else: nothing was changed |
 //! | 503 | no leader, or too much to do: nothing was done, and won't be |
 //! | 504 | nobody knows what becomes of the write: it may take effect, now or later |
@@ -30,10 +35,12 @@
 
 pub(crate) mod connections;
 mod forward;
+mod members;
 mod request;
 mod response;
 mod text;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,7 +51,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, delete, get, post};
 use bytes::Bytes;
 use raft_core::{ReadError, ReadMode, RoleKind};
 use raft_kv::command::Operation;
@@ -62,6 +69,7 @@ use response::Failure;
 /// What the HTTP side works with.
 pub(crate) struct App {
     pub(crate) id: NodeId,
+    pub(crate) raft_addr: SocketAddr,
     pub(crate) node: Node,
     pub(crate) transport: Arc<Transport>,
     pub(crate) max_body: u64,
@@ -93,6 +101,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/get", get(demo_get))
         .route("/status", get(status))
         .route("/health", get(health))
+        .route("/members", get(members::list).post(members::add))
+        .route("/members/{id}", delete(members::remove))
+        .route("/transfer", post(members::transfer))
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(server.clone(), name_node))
@@ -113,7 +124,7 @@ async fn no_key() -> Failure {
 }
 
 async fn no_path() -> Failure {
-    Failure::not_found("there is no such path; try /kv/{key}, /status, /health")
+    Failure::not_found("there is no such path; try /kv/{key}, /status, /health, /members")
 }
 
 async fn no_method() -> Failure {

@@ -3,3 +3,4 @@
 pub mod command;
 pub mod disk;
 pub mod machine;
+pub mod membership;

@@ -12,13 +12,17 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use bytes::Bytes;
-use raft_proto::Index;
+use raft_proto::{ConfChangeKind, ConfChangeV2, ConfState, Index, NodeId};
 
 pub use sessions::{MAX_SESSION_BYTES, MAX_SESSIONS};
 pub use snapshot::{Frozen, RestoreError};
 
 use crate::command::{Command, Operation};
+use crate::membership::Note;
 use sessions::Sessions;
 use store::Store;
 
@@ -63,6 +67,8 @@ pub struct Machine {
     applied: Index,
     store: Store,
     sessions: Sessions,
+    /// Where the members are reached that were added while the cluster ran.
+    peers: BTreeMap<NodeId, SocketAddr>,
 }
 
 impl Machine {
@@ -96,13 +102,31 @@ impl Machine {
         self.store.get(key)
     }
 
-    /// Takes note of an entry that holds no command for this machine (a membership change).
+    /// Takes note of an entry that holds no command for this machine (a membership change that was refused).
     pub fn skip(&mut self, index: Index) {
         self.applied = self.applied.max(index);
     }
 
+    /// Takes note of a membership change that was made, of the address that it carries, and of who belongs to the cluster
+    /// now. The address is that of the first node that the change brings.
+    pub fn change_members(&mut self, index: Index, change: &ConfChangeV2, now: &ConfState) {
+        self.skip(index);
+        let addr = Note::decode(&change.context).and_then(|note| note.raft_addr);
+        let brought = change.changes.iter().find(|single| single.kind != ConfChangeKind::Remove);
+        if let (Some(id), Some(addr)) = (brought.and_then(|single| single.node), addr) {
+            self.peers.insert(id, addr);
+        }
+        let lists = [&now.voters, &now.learners, &now.voters_outgoing, &now.learners_next];
+        self.peers.retain(|id, _| lists.iter().any(|list| list.contains(id)));
+    }
+
+    /// Where the members are reached that were added while the cluster ran.
+    pub fn peers(&self) -> &BTreeMap<NodeId, SocketAddr> {
+        &self.peers
+    }
+
     /// Applies the command of a committed entry. Entries are applied in order; membership changes go to
-    /// [`skip`](Machine::skip).
+    /// [`change_members`](Machine::change_members).
     ///
     /// What the map keeps is copied out of `data`, so that a small value doesn't keep the whole message alive that
     /// it came in.

@@ -7,9 +7,11 @@
 //!   * [`transport`], the way to the other nodes
 //!   * the library `raft_kv`: commands, state machine, data folder
 //! * [`cluster`]: several servers, each a process of its own
+//! * [`admin`]: what the command line asks of a cluster that runs
 //! * [`scenario`]: what a cluster does, shown and checked on real servers
 //! * [`logging`]: the structured log
 
+mod admin;
 mod cluster;
 mod http;
 mod logging;
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Cluster(options) => cluster::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Member(command) => admin::member(&command),
+        Command::Transfer(options) => admin::transfer(&options),
+        Command::Status(options) => admin::status(&options),
         Command::Scenario(options) => scenario::run(&options),
     };
     let (message, code) = match result {

@@ -10,22 +10,26 @@
 //! * [`disk`]: the thread that writes: one flush for everything that waits
 //! * [`waiting`]: the requests that wait for an entry to be applied or for a read to be confirmed
 //! * [`steps`]: the path of a write, in the log
+//! * [`members`]: membership changes, and the transfer of leadership
 //! * [`status`]: `GET /status`
 
 pub(crate) mod core;
 mod disk;
+pub(crate) mod members;
 pub(crate) mod status;
 mod steps;
 mod waiting;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use members::AdminError;
 use raft_core::{ProposeError, ReadError, ReadMode, RoleKind};
 use raft_kv::machine::{Machine, Outcome};
-use raft_proto::{Index, Message, NodeId, Snapshot, Term};
+use raft_proto::{ConfChangeSingle, Index, Message, NodeId, Snapshot, Term};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -44,6 +48,10 @@ pub(crate) enum Input {
     Write(Write),
     /// A client's read.
     Read(Read),
+    /// A change of the membership.
+    Change(members::Change),
+    /// The leadership is to be handed over.
+    Transfer(members::Transfer),
     /// Somebody asks for the status.
     Status(oneshot::Sender<status::NodeStatus>),
     /// Writes reached the disk.
@@ -222,6 +230,47 @@ impl Node {
             answered.await.unwrap_or(Err(ReadError::NoLeader))
         };
         timeout_at(deadline, asked).await.unwrap_or(Err(ReadError::TimedOut))
+    }
+
+    /// Proposes a change of one member, or of several in one joint step, and waits until it is applied here.
+    ///
+    /// # Errors
+    /// It isn't, or wasn't by the deadline.
+    pub(crate) async fn change(
+        &self,
+        changes: Vec<ConfChangeSingle>,
+        raft_addr: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<members::Applied, AdminError> {
+        let (answer, answered) = oneshot::channel();
+        self.admin(Input::Change(members::Change { changes, raft_addr, answer }), answered, deadline).await
+    }
+
+    /// Hands leadership over, and waits until this node no longer leads.
+    ///
+    /// # Errors
+    /// It isn't handed over, or wasn't by the deadline.
+    pub(crate) async fn transfer(&self, to: NodeId, deadline: Instant) -> Result<(), AdminError> {
+        let (answer, answered) = oneshot::channel();
+        self.admin(Input::Transfer(members::Transfer { to, answer }), answered, deadline).await
+    }
+
+    async fn admin<T>(
+        &self,
+        input: Input,
+        answered: oneshot::Receiver<Result<T, AdminError>>,
+        deadline: Instant,
+    ) -> Result<T, AdminError> {
+        let stopped = || AdminError::Unknown("the server stopped");
+        match timeout_at(deadline, self.inbox.0.reserve()).await {
+            Ok(Ok(place)) => place.send(input),
+            Ok(Err(_)) => return Err(stopped()),
+            Err(_) => return Err(AdminError::NotDone("too many requests are waiting".to_string())),
+        }
+        match timeout_at(deadline, answered).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(stopped())),
+            Err(_) => Err(AdminError::Unknown("it was not done in time")),
+        }
     }
 
     /// What the node knows of itself, or `None` if it doesn't answer within a second.

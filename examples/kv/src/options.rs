@@ -22,6 +22,13 @@ pub(crate) enum Command {
     Cluster(ClusterOptions),
     /// Run one server.
     Serve(ServeOptions),
+    /// Change who belongs to a cluster that runs.
+    #[command(subcommand)]
+    Member(MemberCommand),
+    /// Hand the leadership over to another node.
+    Transfer(TransferOptions),
+    /// Show how each node is, one line each.
+    Status(StatusOptions),
     /// Play a scenario on three servers of its own, told from their logs, and check what it claims.
     Scenario(ScenarioOptions),
 }
@@ -59,9 +66,14 @@ pub(crate) struct ServeOptions {
     /// Where the other nodes connect; the address that --cluster gives for this node.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) raft_addr: SocketAddr,
-    /// Every node of the cluster, this one too: ID/IP:PORT,ID/IP:PORT,…
+    /// Every node of the cluster, this one too: ID/IP:PORT,ID/IP:PORT,… Who the members are counts only when the data
+    /// folder is made; afterwards they change with `raft-kv member`.
     #[arg(long, value_name = "ID/IP:PORT,…")]
     pub(crate) cluster: Members,
+    /// Join a cluster that runs: this node has no vote until it is added with `raft-kv member add`. Counts only when the
+    /// data folder is made.
+    #[arg(long)]
+    pub(crate) join: bool,
     /// The cluster's name. Nodes that were given different ones refuse each other, and each other's data folders.
     #[arg(long, default_value = "raft-kv", value_name = "NAME")]
     pub(crate) cluster_id: String,
@@ -73,6 +85,78 @@ pub(crate) struct ServeOptions {
     pub(crate) stop_on_stdin_eof: bool,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
+}
+
+/// `raft-kv member`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Add a node, which runs with `serve --join`; or make a learner a voter, or a voter a learner.
+    Add {
+        /// Any node of the cluster that lives.
+        #[arg(long, value_name = "http://IP:PORT")]
+        url: String,
+        /// The node's number.
+        #[arg(long, value_parser = parse_id)]
+        id: NodeId,
+        /// Where the other nodes reach it; not needed for one that is a member.
+        #[arg(long, value_name = "IP:PORT")]
+        raft_addr: Option<SocketAddr>,
+        /// A voter is a learner first, until it has caught up.
+        #[arg(long, default_value = "voter")]
+        role: MemberRole,
+        /// The voter whose place it takes, in one joint change.
+        #[arg(long, value_parser = parse_id, value_name = "ID")]
+        replaces: Option<NodeId>,
+    },
+    /// Remove a node.
+    Remove {
+        /// Any node of the cluster that lives.
+        #[arg(long, value_name = "http://IP:PORT")]
+        url: String,
+        /// The node's number.
+        #[arg(long, value_parser = parse_id)]
+        id: NodeId,
+    },
+    /// Show who belongs to the cluster.
+    List {
+        /// Any node of the cluster that lives.
+        #[arg(long, value_name = "http://IP:PORT")]
+        url: String,
+    },
+}
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemberRole {
+    /// It gets everything and has no vote.
+    Learner,
+    /// It votes.
+    Voter,
+}
+
+/// `raft-kv transfer`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TransferOptions {
+    /// Any node of the cluster that lives.
+    #[arg(long, value_name = "http://IP:PORT")]
+    pub(crate) url: String,
+    /// The node that is to lead.
+    #[arg(long, value_parser = parse_id, value_name = "ID")]
+    pub(crate) to: NodeId,
+}
+
+/// `raft-kv status`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Any node of the cluster that lives.
+    #[arg(long, value_name = "http://IP:PORT")]
+    pub(crate) url: String,
+    /// Again and again, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// The pause between two looks.
+    #[arg(long, default_value_t = 1_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub(crate) every_ms: u64,
 }
 
 /// `raft-kv scenario`.

@@ -46,17 +46,12 @@ pub(crate) fn run(options: &ServeOptions) -> Result<(), Exit> {
     result
 }
 
-/// What a cluster is known by: its name and the numbers of its nodes, not their addresses, which may change.
-fn cluster_name(options: &ServeOptions) -> String {
-    let ids: Vec<String> = options.cluster.ids().map(|id| id.to_string()).collect();
-    format!("{} of the nodes {}", options.cluster_id, ids.join(","))
-}
-
 async fn serve(options: &ServeOptions) -> Result<(), Exit> {
     let stop = stop_signals(options.stop_on_stdin_eof)?;
     let http_listener = bind(options.http_addr, "--http-addr").await?;
     let raft_listener = bind(options.raft_addr, "--raft-addr").await?;
-    let cluster = cluster_name(options);
+    // What a cluster is known by: its nodes and their addresses may change.
+    let cluster = options.cluster_id.clone();
     let folder = open_folder(options, cluster.clone())?;
     let (log, log_writer) = open_log(options)?;
     info!(log, "the server starts"; "http" => %options.http_addr, "raft" => %options.raft_addr,
@@ -83,14 +78,25 @@ async fn bind(addr: SocketAddr, option: &str) -> Result<TcpListener, Exit> {
 }
 
 fn open_folder(options: &ServeOptions, cluster: String) -> Result<Disk, Exit> {
-    let identity = FolderIdentity { node: options.id, cluster };
+    // Who joins has no configuration until the cluster tells it, and so can't elect itself or another.
+    let voters = options.cluster.ids().filter(|_| !options.join);
     let folder_options = FolderOptions {
-        bootstrap: ConfState::of_voters(options.cluster.ids()),
+        bootstrap: ConfState::of_voters(voters),
         // So that a follower that is a little behind needs no snapshot, and yet most of the log goes.
         keep_entries: (options.tuning.snapshot_every / 2).min(1_000),
         ..FolderOptions::default()
     };
-    Disk::open(&options.data_dir, &identity, folder_options).map_err(|error| match error {
+    let open = |cluster| {
+        let identity = FolderIdentity { node: options.id, cluster };
+        Disk::open(&options.data_dir, &identity, folder_options.clone())
+    };
+    // Folders that were made when clusters couldn't change have the numbers of the nodes in the name.
+    let earlier = format!("{cluster} of the nodes ");
+    let opened = match open(cluster) {
+        Err(DiskError::WrongCluster { found, .. }) if found.starts_with(&earlier) => open(found),
+        opened => opened,
+    };
+    opened.map_err(|error| match error {
         DiskError::WrongNode { .. }
         | DiskError::WrongCluster { .. }
         | DiskError::Locked { .. }
@@ -151,6 +157,7 @@ async fn run_parts(
         fingerprint: xxhash_rust::xxh3::xxh3_64(cluster.as_bytes()),
         id: options.id,
         http_addr: options.http_addr.to_string(),
+        raft_addr: Some(options.raft_addr),
     };
     let (inbox, inputs) = Inbox::new();
     let members = options.cluster.iter();
@@ -171,6 +178,7 @@ async fn run_parts(
     let (node, mut node_end) = start(parts).map_err(Exit::Failed)?;
     let app = App {
         id: options.id,
+        raft_addr: options.raft_addr,
         node,
         transport,
         max_body: options.tuning.max_body,

@@ -9,18 +9,19 @@
 //! * [`hello`]: the first frame each way, checked on both sides
 //! * [`outgoing`]: dialling, redialling, writing
 //! * [`incoming`]: listening, reading
+//! * [`members`]: which nodes there are: that changes while the server runs
 //! * [`snapshots`]: snapshots, on connections of their own
 
 mod frame;
 pub(crate) mod hello;
 mod incoming;
+mod members;
 mod outgoing;
 mod snapshots;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use raft_proto::{Body, Message, NodeId};
 use slog::{Logger, o};
@@ -41,6 +42,8 @@ pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,
     queue: mpsc::Sender<Message>,
     connected: AtomicBool,
+    /// It is in the configuration, as far as this node knows.
+    member: AtomicBool,
     /// Counts the connections that the peer has made for its messages.
     arrivals: watch::Sender<u64>,
     /// Dial now: the peer has just dialled this node.
@@ -64,6 +67,8 @@ pub(crate) struct PeerLink {
     pub(crate) id: u64,
     pub(crate) raft_addr: SocketAddr,
     pub(crate) http_addr: Option<String>,
+    /// It is in the configuration.
+    pub(crate) member: bool,
     pub(crate) connected: bool,
     pub(crate) messages_dropped: u64,
     pub(crate) snapshots_sent: u64,
@@ -99,7 +104,7 @@ impl Peer {
 /// The way to all other nodes.
 pub(crate) struct Transport {
     own: Identity,
-    peers: BTreeMap<NodeId, Arc<Peer>>,
+    peers: RwLock<members::Peers>,
     inbox: Inbox,
     store: SnapshotStore,
     runtime: Handle,
@@ -107,7 +112,8 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Starts to listen and to dial, on this runtime. It ends with the runtime.
+    /// Starts to listen, on this runtime, and to dial as soon as [`set_members`](Transport::set_members) tells whom. It ends
+    /// with the runtime. `members` is what the command line says of the nodes' addresses.
     pub(crate) fn start(
         own: Identity,
         members: impl Iterator<Item = (NodeId, SocketAddr)>,
@@ -116,31 +122,9 @@ impl Transport {
         store: SnapshotStore,
         log: &Logger,
     ) -> Arc<Transport> {
-        let mut peers = BTreeMap::new();
-        let mut queues = Vec::new();
-        for (id, addr) in members.filter(|(id, _)| *id != own.id) {
-            let (queue, messages) = mpsc::channel(QUEUE);
-            let peer = Arc::new(Peer {
-                id,
-                addr,
-                queue,
-                connected: AtomicBool::new(false),
-                arrivals: watch::Sender::new(0),
-                wake: Notify::new(),
-                http_addr: Mutex::new(None),
-                streaming: AtomicBool::new(false),
-                counters: Counters::default(),
-            });
-            peers.insert(id, peer.clone());
-            queues.push((peer, messages));
-        }
         let log = log.new(o!("module" => "transport"));
+        let peers = RwLock::new(members::Peers::new(members.collect()));
         let transport = Arc::new(Transport { own, peers, inbox, store, runtime: Handle::current(), log });
-        for (peer, messages) in queues {
-            let log = transport.log.new(o!("peer" => peer.id.get()));
-            let (own, inbox) = (transport.own.clone(), transport.inbox.clone());
-            tokio::spawn(outgoing::run(own, peer, messages, inbox, log));
-        }
         tokio::spawn(incoming::run(transport.clone(), listener));
         transport
     }
@@ -149,7 +133,7 @@ impl Transport {
     pub(crate) fn send(&self, messages: impl IntoIterator<Item = Message>) -> Vec<NodeId> {
         let mut lost = Vec::new();
         for message in messages {
-            let Some(peer) = self.peers.get(&message.to) else { continue };
+            let Some(peer) = &self.peer(message.to) else { continue };
             if let Body::InstallSnapshot(_) = message.body {
                 self.send_snapshot(peer, message);
             } else if !peer.connected.load(Ordering::Acquire) || peer.queue.try_send(message).is_err() {
@@ -168,12 +152,13 @@ impl Transport {
             id: peer.id.get(),
             raft_addr: peer.addr,
             http_addr: peer.http_addr(),
+            member: peer.member.load(Ordering::Acquire),
             connected: peer.connected.load(Ordering::Acquire),
             messages_dropped: peer.counters.dropped.load(Ordering::Relaxed),
             snapshots_sent: peer.counters.snapshots_sent.load(Ordering::Relaxed),
             snapshots_failed: peer.counters.snapshots_failed.load(Ordering::Relaxed),
         };
-        self.peers.values().map(link).collect()
+        self.known().iter().map(link).collect()
     }
 
     /// Where a node serves clients: this one's own address, or what that node said when it last connected.
@@ -181,7 +166,7 @@ impl Transport {
         if id == self.own.id {
             return Some(self.own.http_addr.clone());
         }
-        self.peers.get(&id)?.http_addr()
+        self.peer(id)?.http_addr()
     }
 
     fn send_snapshot(&self, peer: &Arc<Peer>, message: Message) {

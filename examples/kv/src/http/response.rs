@@ -90,6 +90,17 @@ impl Failure {
         Failure::new(StatusCode::GATEWAY_TIMEOUT, error, Some("unknown"))
     }
 
+    /// A change of the membership, or a transfer, that can't be made. Nothing was done.
+    pub(super) fn conflict(reason: impl ToString) -> Failure {
+        Failure::new(StatusCode::CONFLICT, reason, Some("none"))
+    }
+
+    /// One that may have been made, or may yet be.
+    pub(super) fn change_unknown(reason: impl ToString) -> Failure {
+        let error = format!("the outcome is unknown: {}; see GET /members", reason.to_string());
+        Failure::new(StatusCode::GATEWAY_TIMEOUT, error, Some("unknown"))
+    }
+
     pub(super) fn read_refused(reason: impl ToString) -> Failure {
         let error = format!("the read can't be served: {}", reason.to_string());
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, error, None)

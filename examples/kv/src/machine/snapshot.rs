@@ -4,6 +4,7 @@
 //! "RKVSTATE" u8 version, u64 applied
 //! 's' client, u64 serial, u64 used, outcome      a session
 //! 'k' key, value, u64 modified                   a key
+//! 'p' u64 id, address as text                    a member that was added (from version 2 on)
 //! 'e' u64 sessions, u64 keys                     the end
 //! ```
 //! Numbers are little-endian, byte strings have a `u32` length before them. The file around the stream has the
@@ -12,10 +13,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raft_proto::Index;
+use raft_proto::{Index, NodeId};
 
 use super::sessions::{Last, Sessions};
 use super::store::Store;
@@ -23,9 +25,14 @@ use super::{Machine, Outcome, Versioned};
 use crate::command::{ClientId, MAX_CLIENT_ID, MAX_KEY, MAX_VALUE};
 
 const MAGIC: &[u8; 8] = b"RKVSTATE";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Version 1 has no members.
+const FIRST_VERSION: u8 = 1;
 const SESSION: u8 = b's';
 const KEY: u8 = b'k';
+const PEER: u8 = b'p';
+/// The longest address as text, and then some.
+const MAX_ADDR: usize = 100;
 const END: u8 = b'e';
 
 /// The machine as it was when it was frozen; to be written from any thread while the machine goes on.
@@ -34,6 +41,7 @@ pub struct Frozen {
     applied: Index,
     pub(super) map: Arc<BTreeMap<Bytes, Versioned>>,
     sessions: Sessions,
+    peers: BTreeMap<NodeId, SocketAddr>,
 }
 
 /// Why a stream is no machine.
@@ -85,7 +93,12 @@ impl Machine {
     /// The machine as it is now. Shares the map and copies the sessions: microseconds for any number of
     /// keys, about a millisecond for ten thousand sessions.
     pub fn freeze(&mut self) -> Frozen {
-        Frozen { applied: self.applied, map: self.store.freeze(), sessions: self.sessions.clone() }
+        Frozen {
+            applied: self.applied,
+            map: self.store.freeze(),
+            sessions: self.sessions.clone(),
+            peers: self.peers.clone(),
+        }
     }
 
     /// The machine that a [`Frozen`] wrote.
@@ -98,12 +111,13 @@ impl Machine {
             return Err(RestoreError::NotAMachine);
         }
         match read_u8(from)? {
-            VERSION => {}
+            FIRST_VERSION..=VERSION => {}
             other => return Err(RestoreError::UnknownVersion(other)),
         }
         let applied = Index::new(read_u64(from)?);
         let mut sessions = Sessions::default();
         let mut map = BTreeMap::new();
+        let mut peers = BTreeMap::new();
         loop {
             match read_u8(from)? {
                 SESSION => {
@@ -120,12 +134,18 @@ impl Machine {
                     }
                     map.insert(key, value);
                 }
+                PEER => {
+                    let (id, addr) = read_peer(from)?;
+                    if peers.insert(id, addr).is_some() {
+                        return Err(RestoreError::BadRecord("a member that occurs twice"));
+                    }
+                }
                 END => {
                     let counts = [read_u64(from)?, read_u64(from)?];
                     if counts != [count(sessions.len()), count(map.len())] || from.read(&mut [0])? != 0 {
                         return Err(RestoreError::WrongCounts);
                     }
-                    return Ok(Machine { applied, store: Store::of(map), sessions });
+                    return Ok(Machine { applied, store: Store::of(map), sessions, peers });
                 }
                 _ => return Err(RestoreError::BadRecord("of an unknown kind")),
             }
@@ -170,6 +190,11 @@ impl Frozen {
             write_bytes(to, key)?;
             write_bytes(to, &versioned.value)?;
             write_u64(to, versioned.modified.get())?;
+        }
+        for (id, addr) in &self.peers {
+            to.write_all(&[PEER])?;
+            write_u64(to, id.get())?;
+            write_bytes(to, addr.to_string().as_bytes())?;
         }
         to.write_all(&[END])?;
         write_u64(to, count(self.sessions.len()))?;
@@ -221,6 +246,13 @@ fn read_session(from: &mut impl Read) -> Result<(ClientId, Last), RestoreError> 
         .map_err(|_| RestoreError::BadRecord("a client without a name"))?;
     let (serial, used) = (read_u64(from)?, Index::new(read_u64(from)?));
     Ok((client, Last { serial, used, outcome: read_outcome(from)? }))
+}
+
+fn read_peer(from: &mut impl Read) -> Result<(NodeId, SocketAddr), RestoreError> {
+    let id = NodeId::new(read_u64(from)?);
+    let addr = read_bytes(from, MAX_ADDR)?;
+    let addr = std::str::from_utf8(&addr).ok().and_then(|addr| addr.parse().ok());
+    id.zip(addr).ok_or(RestoreError::BadRecord("a member"))
 }
 
 fn read_pair(from: &mut impl Read) -> Result<(Bytes, Versioned), RestoreError> {

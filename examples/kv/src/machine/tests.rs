@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use raft_proto::ConfChangeSingle;
 
 use super::*;
 use crate::command::{ClientId, Session};
@@ -193,6 +194,46 @@ fn a_key_that_waits_to_move_back_does_not_hide_what_is_written_next() {
 }
 
 #[test]
+fn members_addresses_come_and_go_and_survive_a_snapshot() {
+    let id = |id| NodeId::new(id).unwrap();
+    let change = |kind, node, raft_addr: Option<&str>| ConfChangeV2 {
+        changes: vec![ConfChangeSingle { kind, node: Some(id(node)) }],
+        context: Note { raft_addr: raft_addr.map(|addr| addr.parse().unwrap()), ..Note::default() }.encode(),
+        ..ConfChangeV2::default()
+    };
+    let mut machine = Machine::new();
+    let now = |learners: &[u64]| ConfState {
+        learners: learners.iter().copied().map(id).collect(),
+        ..ConfState::of_voters([id(1)])
+    };
+    let add = change(ConfChangeKind::AddLearner, 4, Some("127.0.0.1:7104"));
+    machine.change_members(Index::new(1), &add, &now(&[4]));
+    let add = change(ConfChangeKind::AddLearner, 5, Some("[::1]:7105"));
+    machine.change_members(Index::new(2), &add, &now(&[4, 5]));
+    machine.change_members(Index::new(3), &change(ConfChangeKind::AddVoter, 5, None), &now(&[4, 5]));
+    let mut stream = Vec::new();
+    machine.freeze().write_to(&mut stream).unwrap();
+    let restored = Machine::restore(&stream[..]).unwrap();
+    assert_eq!((restored.peers(), restored.applied()), (machine.peers(), Index::new(3)));
+    let expected = BTreeMap::from(
+        [(id(4), "127.0.0.1:7104"), (id(5), "[::1]:7105")].map(|(id, addr)| (id, addr.parse().unwrap())),
+    );
+    assert_eq!(*restored.peers(), expected);
+    machine.change_members(Index::new(4), &change(ConfChangeKind::Remove, 4, None), &now(&[5]));
+    assert_eq!(machine.peers().keys().copied().collect::<Vec<_>>(), [id(5)]);
+}
+
+#[test]
+fn a_snapshot_of_the_version_before_members_is_read() {
+    let mut at = At(Machine::new(), 0);
+    at.apply(&in_session("client", 1, put("key", "value")));
+    let mut stream = Vec::new();
+    at.0.freeze().write_to(&mut stream).unwrap();
+    stream[8] = 1;
+    assert_eq!(Machine::restore(&stream[..]).unwrap().len(), 1);
+}
+
+#[test]
 fn streams_that_are_no_machine_are_refused() {
     let mut at = At(Machine::new(), 0);
     for n in 0..3 {
@@ -205,8 +246,8 @@ fn streams_that_are_no_machine_are_refused() {
     }
     stream.push(0);
     assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::WrongCounts)));
-    stream[8] = 2;
-    assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::UnknownVersion(2))));
+    stream[8] = 3;
+    assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::UnknownVersion(3))));
     stream[0] = b'?';
     assert!(matches!(Machine::restore(&stream[..]), Err(RestoreError::NotAMachine)));
 }

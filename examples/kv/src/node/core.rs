@@ -12,14 +12,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{Config, Proposal, RawNode, ReadMode, Ready, RoleKind, SnapshotStatus};
 use raft_kv::disk::{Disk as DataFolder, LogReader, SnapshotStore, WriteBatch};
-use raft_kv::machine::Machine;
-use raft_proto::{Entry, Index, LogPosition, NodeId, Snapshot, SnapshotMetadata};
+use raft_kv::machine::{Machine, Outcome};
+use raft_proto::{ConfState, Entry, Index, LogPosition, NodeId, Payload, Snapshot, SnapshotMetadata};
 use slog::{Logger, debug, error, info, warn};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::disk::{Disk, Job, Persisted};
+use super::members::{self, Admin};
 use super::status::{NodeStatus, role_name};
 use super::steps::Steps;
 use super::waiting::{Reads, Writes};
@@ -78,11 +79,15 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         .name("disk".into())
         .spawn(move || disk.run())
         .map_err(|error| format!("a thread can't be started: {error}"))?;
+    let conf_state = reader.initial_state().1;
+    transport.set_members(&conf_state, machine.read().peers());
     let snapshot = reader.latest_snapshot().map_or(LogPosition::ZERO, |snapshot| snapshot.position());
     let core = Core {
         election_ticks: config.election_ticks,
         applied: LogPosition { term: snapshot.term, index: raft.applied_index() },
         raft,
+        conf_state,
+        admin: Admin::default(),
         reader,
         snapshots,
         inbox: inbox.clone(),
@@ -121,6 +126,9 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
 
 struct Core {
     raft: RawNode<LogReader>,
+    /// The configuration as of `applied`. The core's own may be that of a snapshot which isn't restored yet.
+    conf_state: ConfState,
+    admin: Admin,
     reader: LogReader,
     snapshots: SnapshotStore,
     inbox: Inbox,
@@ -210,6 +218,7 @@ impl Core {
         }
         if due > 0 && self.ticks.is_multiple_of(u64::from(self.election_ticks)) {
             self.writes.prune();
+            self.admin.prune();
         }
     }
 
@@ -229,6 +238,8 @@ impl Core {
             }
             Input::Write(write) => turn.writes.push(write),
             Input::Read(read) => turn.reads.push(read),
+            Input::Change(change) => self.admin.propose(&mut self.raft, &self.conf_state, change),
+            Input::Transfer(transfer) => self.admin.transfer(&mut self.raft, transfer),
             Input::Status(answer) => {
                 let _ = answer.send(self.status());
             }
@@ -313,6 +324,14 @@ impl Core {
             debug!(self.log, "a read was dropped"; "reason" => %dropped.reason);
             self.reads.drop_batch(&dropped.context, dropped.reason);
         }
+        if let Some(lost) = ready.lost {
+            error!(self.log, "this node has lost what it had acknowledged: it has no vote until it is removed and added again";
+                "acknowledged" => lost.acknowledged.get(), "last" => lost.last.get());
+        }
+        for outcome in &ready.transfers {
+            info!(self.log, "a transfer of leadership ended"; "to" => outcome.to.get(), "end" => %outcome.end);
+            self.admin.transferred(*outcome);
+        }
         for state in &ready.read_states {
             self.reads.confirm(&state.context, state.index);
         }
@@ -351,6 +370,9 @@ impl Core {
             let snapshot =
                 self.reader.latest_snapshot().map_or(LogPosition::ZERO, |snapshot| snapshot.position());
             let applied = machine.applied();
+            self.conf_state = self.reader.initial_state().1;
+            self.transport.set_members(&self.conf_state, machine.peers());
+            self.admin.covered(applied);
             *self.machine.write() = machine;
             self.snapshot = self.snapshot.max(snapshot.index);
             self.applied = LogPosition { term: snapshot.term, index: applied };
@@ -372,14 +394,24 @@ impl Core {
             let mut machine = self.machine.write();
             let steps = &self.steps;
             for entry in entries {
-                let outcome = match entry.data() {
+                let outcome = match &entry.payload {
                     // A copy, so that a small value doesn't keep the whole message in memory that it came with.
-                    Some(command) => machine.apply(entry.index, &Bytes::copy_from_slice(command)),
-                    None => {
-                        machine.skip(entry.index);
-                        raft_kv::machine::Outcome::Done
-                    }
+                    Payload::Normal(command) => machine.apply(entry.index, &Bytes::copy_from_slice(command)),
+                    Payload::ConfChange(_) | Payload::ConfChangeV2(_) => Outcome::Done,
                 };
+                if let Some(change) = members::change_of(entry) {
+                    let made = members::apply(&mut self.raft, &mut self.conf_state, &change);
+                    match &made {
+                        Ok(now) => machine.change_members(entry.index, &change, now),
+                        Err(_) => machine.skip(entry.index),
+                    }
+                    info!(self.log, "a membership change is applied"; "index" => entry.index.get(),
+                        "refused" => made.as_ref().err(), "now" => members::shown(&self.conf_state));
+                    self.transport.set_members(&self.conf_state, machine.peers());
+                    self.admin.applied(entry, Some(made));
+                } else {
+                    self.admin.applied(entry, None);
+                }
                 self.bytes_since = self.bytes_since.saturating_add(entry.payload.len());
                 steps.applied(entry);
                 self.writes.applied(entry.index, entry.term, &outcome, |answered| steps.answered(&answered));
@@ -411,11 +443,8 @@ impl Core {
         }
         self.making_snapshot = Some(applied);
         self.bytes_since = 0;
-        let metadata = SnapshotMetadata {
-            conf_state: self.raft.status().conf_state,
-            index: applied,
-            term: self.applied.term,
-        };
+        let metadata =
+            SnapshotMetadata { conf_state: self.conf_state.clone(), index: applied, term: self.applied.term };
         let frozen = self.machine.write().freeze();
         let (snapshots, inbox) = (self.snapshots.clone(), self.inbox.clone());
         debug!(self.log, "making a snapshot"; "index" => applied.get(), "keys" => frozen.len());
@@ -468,7 +497,10 @@ impl Core {
             disk_writes: self.reader.last_write(),
             keys: machine.len(),
             sessions: machine.sessions(),
-            voters: status.conf_state.voters.iter().map(|id| id.get()).collect(),
+            voters: members::ids(&self.conf_state.voters),
+            conf_state: super::status::Members::of(&self.conf_state),
+            lost: status.lost.map(super::status::Lost::of),
+            transferee: status.transferee.map(NodeId::get),
             waiting_writes: self.writes.len(),
             waiting_reads: self.reads.len(),
             progress: progress.map(super::status::Progress::of).collect(),

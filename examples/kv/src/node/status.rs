@@ -1,7 +1,10 @@
 //! What the node says of itself.
 
-use raft_core::{PeerState, PeerStatus, RoleKind};
+use raft_core::{DataLoss, PeerState, PeerStatus, RoleKind};
+use raft_proto::ConfState;
 use serde::Serialize;
+
+use super::members::ids;
 
 /// The node's part of `GET /status`.
 #[derive(Clone, Debug, Serialize)]
@@ -22,11 +25,50 @@ pub(crate) struct NodeStatus {
     pub(crate) keys: usize,
     pub(crate) sessions: usize,
     pub(crate) voters: Vec<u64>,
+    /// The whole configuration, as of `applied`.
+    pub(crate) conf_state: Members,
+    /// What this node has lost of what it had acknowledged.
+    pub(crate) lost: Option<Lost>,
+    /// To whom a leader is handing over.
+    pub(crate) transferee: Option<u64>,
     /// Writes and reads that wait here.
     pub(crate) waiting_writes: usize,
     pub(crate) waiting_reads: usize,
     /// How far each other node is; known to the leader alone.
     pub(crate) progress: Vec<Progress>,
+}
+
+/// A configuration.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Members {
+    pub(crate) voters: Vec<u64>,
+    pub(crate) learners: Vec<u64>,
+    pub(crate) voters_outgoing: Vec<u64>,
+    pub(crate) learners_next: Vec<u64>,
+}
+
+impl Members {
+    pub(super) fn of(state: &ConfState) -> Members {
+        Members {
+            voters: ids(&state.voters),
+            learners: ids(&state.learners),
+            voters_outgoing: ids(&state.voters_outgoing),
+            learners_next: ids(&state.learners_next),
+        }
+    }
+}
+
+/// What was acknowledged, and what was there when the loss was noticed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Lost {
+    pub(crate) acknowledged: u64,
+    pub(crate) last: u64,
+}
+
+impl Lost {
+    pub(super) fn of(lost: DataLoss) -> Lost {
+        Lost { acknowledged: lost.acknowledged.get(), last: lost.last.get() }
+    }
 }
 
 /// A follower, as its leader knows it.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft_proto::NodeId;
@@ -34,6 +35,8 @@ pub(crate) struct Identity {
     pub(crate) id: NodeId,
     /// Where it serves clients.
     pub(crate) http_addr: String,
+    /// Where other nodes reach it. Missing where an earlier version speaks.
+    pub(crate) raft_addr: Option<SocketAddr>,
 }
 
 /// What a dialler says.
@@ -134,7 +137,7 @@ fn get_id(frame: &mut Bytes) -> Result<NodeId, Refusal> {
 
 fn get_identity(frame: &mut Bytes) -> Result<Identity, Refusal> {
     let fingerprint = frame.try_get_u64().map_err(|_| Refusal::NotThisProtocol)?;
-    Ok(Identity { fingerprint, id: get_id(frame)?, http_addr: get_text(frame)? })
+    Ok(Identity { fingerprint, id: get_id(frame)?, http_addr: get_text(frame)?, raft_addr: None })
 }
 
 impl Hello {
@@ -148,6 +151,9 @@ impl Hello {
         );
         put_identity(buffer, &self.from);
         buffer.put_u64(self.to.get());
+        if let Some(addr) = self.from.raft_addr {
+            put_text(buffer, &addr.to_string());
+        }
     }
 
     /// # Errors
@@ -158,10 +164,16 @@ impl Hello {
             2 => Purpose::Snapshot,
             _ => return Err(Refusal::NotThisProtocol),
         };
-        Ok(Hello { purpose, from: get_identity(&mut frame)?, to: get_id(&mut frame)? })
+        let (mut from, to) = (get_identity(&mut frame)?, get_id(&mut frame)?);
+        if frame.has_remaining() {
+            let addr = get_text(&mut frame)?;
+            from.raft_addr = Some(addr.parse().map_err(|_| Refusal::NotThisProtocol)?);
+        }
+        Ok(Hello { purpose, from, to })
     }
 
-    /// Is it for this node, and from a node that may talk to it?
+    /// Is it for this node, and from a node that may talk to it? Membership changes: a node of this cluster that isn't known
+    /// here may be a member, and even the leader, so it may talk if it says where it can be answered.
     ///
     /// # Errors
     /// The reason against it.
@@ -170,7 +182,7 @@ impl Hello {
             Err(Refusal::OtherCluster)
         } else if self.to != own.id {
             Err(Refusal::WrongNode { wanted: self.to, found: own.id })
-        } else if !is_peer(self.from.id) {
+        } else if self.from.id == own.id || !(is_peer(self.from.id) || self.from.raft_addr.is_some()) {
             Err(Refusal::NotAMember(self.from.id))
         } else {
             Ok(())
@@ -218,7 +230,7 @@ mod tests {
     }
 
     fn identity(id: u64) -> Identity {
-        Identity { fingerprint: 77, id: node(id), http_addr: format!("127.0.0.1:{id}") }
+        Identity { fingerprint: 77, id: node(id), http_addr: format!("127.0.0.1:{id}"), raft_addr: None }
     }
 
     fn encoded(hello: &Hello) -> Bytes {
@@ -230,6 +242,9 @@ mod tests {
     #[test]
     fn hello_and_welcome_survive_the_way() {
         let hello = Hello { purpose: Purpose::Snapshot, from: identity(1), to: node(2) };
+        assert_eq!(Hello::decode(encoded(&hello)), Ok(hello));
+        let from = Identity { raft_addr: Some("127.0.0.1:77".parse().unwrap()), ..identity(1) };
+        let hello = Hello { purpose: Purpose::Messages, from, to: node(2) };
         assert_eq!(Hello::decode(encoded(&hello)), Ok(hello));
         let mut buffer = BytesMut::new();
         encode_welcome(&Ok(identity(2)), &mut buffer);
@@ -250,6 +265,9 @@ mod tests {
         let hello = |from, to| Hello { purpose: Purpose::Messages, from: identity(from), to: node(to) };
         assert_eq!(hello(1, 2).check(&identity(2), is_peer), Ok(()));
         assert_eq!(hello(4, 2).check(&identity(2), is_peer), Err(Refusal::NotAMember(node(4))));
+        let mut new = hello(4, 2);
+        new.from.raft_addr = Some("127.0.0.1:77".parse().unwrap());
+        assert_eq!(new.check(&identity(2), is_peer), Ok(()));
         let wrong = Refusal::WrongNode { wanted: node(3), found: node(2) };
         assert_eq!(hello(1, 3).check(&identity(2), is_peer), Err(wrong));
         let other = Identity { fingerprint: 78, ..identity(2) };

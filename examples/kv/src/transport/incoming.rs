@@ -76,8 +76,10 @@ async fn serve(transport: &Arc<Transport>, mut stream: TcpStream, addr: SocketAd
 
 /// Takes note of a peer's connection for messages, and waits until another takes its place.
 async fn replaced(transport: &Transport, from: NodeId) {
-    match transport.peers.get(&from) {
-        Some(peer) => peer.arrived().await,
+    // Holds no peer: one whose address changes gives way to another.
+    let arrived = transport.peer(from).map(|peer| peer.arrived());
+    match arrived {
+        Some(arrived) => arrived.await,
         None => std::future::pending().await,
     }
 }
@@ -87,7 +89,7 @@ async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hell
     stream.set_nodelay(true)?;
     let frame = read_frame(stream, MAX_HELLO).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let checked = Hello::decode(frame).and_then(|hello| {
-        hello.check(&transport.own, |id| transport.peers.contains_key(&id))?;
+        hello.check(&transport.own, |id| transport.knows(id))?;
         Ok(hello)
     });
     // What speaks another protocol isn't answered in ours.
@@ -99,7 +101,7 @@ async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hell
         stream.write_all(&buffer).await?;
     }
     let hello = checked?;
-    if let Some(peer) = transport.peers.get(&hello.from.id) {
+    if let Some(peer) = transport.meet(&hello.from) {
         peer.learn(&hello.from);
         peer.wake.notify_one();
     }

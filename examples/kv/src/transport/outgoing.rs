@@ -28,7 +28,7 @@ const COALESCE: usize = 1 << 20;
 /// The pause before the next attempt: doubled each time, from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Keeps a connection to the peer and writes the queue to it. Ends when the queue's other end is dropped.
+/// Keeps a connection to the peer and writes the queue to it, for as long as it's a member, or the connection holds.
 pub(super) async fn run(
     own: Identity,
     peer: Arc<Peer>,
@@ -56,6 +56,10 @@ pub(super) async fn run(
                 }
             }
             Err(error) => {
+                // Members are tried for ever; whoever isn't one will dial again if it has something to say.
+                if !peer.member.load(Ordering::Acquire) {
+                    return;
+                }
                 // A peer that is down is tried about once a second: say it once.
                 let error = error.to_string();
                 if error != last_error {

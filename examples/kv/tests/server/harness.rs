@@ -242,8 +242,9 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     /// Between the nodes, if it can be cut.
     pub(crate) network: Network,
+    flags: Vec<String>,
     // Removed after the processes are gone.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Cluster {
@@ -274,7 +275,8 @@ impl Cluster {
             Node { id, http, raft, dir, arguments, child: None, stopped: false }
         };
         let nodes = places.iter().map(&mut node).collect();
-        Cluster { nodes, network: Network::default(), _dir: dir }
+        let flags = flags.iter().map(|flag| (*flag).to_string()).collect();
+        Cluster { nodes, network: Network::default(), flags, dir }
     }
 
     /// The same, running, with a leader.
@@ -293,6 +295,21 @@ impl Cluster {
         cluster.start_all();
         cluster.leader();
         cluster
+    }
+
+    /// Starts another node, which waits to be added. Gives its place in `nodes`.
+    pub(crate) fn join(&mut self, id: u64) -> usize {
+        let (http, raft) = (free_addr(), free_addr());
+        let known = self.nodes.iter().map(|node| format!("{}/{}", node.id, node.raft));
+        let members: Vec<String> = known.chain([format!("{id}/{raft}")]).collect();
+        let dir = self.dir.path().join(format!("node-{id}"));
+        let mut flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        flags.push("--join");
+        let arguments = arguments(id, http, raft, &members.join(","), &dir, &flags);
+        self.nodes.push(Node { id, http, raft, dir, arguments, child: None, stopped: false });
+        let place = self.nodes.len() - 1;
+        self.nodes[place].start();
+        place
     }
 
     pub(crate) fn start_all(&mut self) {

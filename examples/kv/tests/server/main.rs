@@ -11,6 +11,7 @@ mod forwarding;
 mod harness;
 mod history;
 mod http;
+mod members;
 mod partitions;
 mod peers;
 mod proxy;

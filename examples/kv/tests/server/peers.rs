@@ -101,7 +101,7 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
 
 /// What node 3 of the cluster would say first to node 1, on a connection for messages (1) or for a snapshot (2).
 fn hello(purpose: u8, from: u64, to: u64) -> Vec<u8> {
-    let cluster = xxhash_rust::xxh3::xxh3_64(b"raft-kv of the nodes 1,2,3");
+    let cluster = xxhash_rust::xxh3::xxh3_64(b"raft-kv");
     let mut bytes = [&b"raft-kv\n"[..], &1_u16.to_be_bytes(), &[purpose]].concat();
     bytes.extend_from_slice(&cluster.to_be_bytes());
     bytes.extend_from_slice(&from.to_be_bytes());
