@@ -499,11 +499,15 @@ impl Core {
             sessions: machine.sessions(),
             voters: members::ids(&self.conf_state.voters),
             conf_state: super::status::Members::of(&self.conf_state),
+            why_not_leader: self.raft.why_not_leader().map(|why| why.to_string()),
+            why_not_committed: self.raft.why_not_committed(status.last).map(|why| why.to_string()),
             lost: status.lost.map(super::status::Lost::of),
             transferee: status.transferee.map(NodeId::get),
             waiting_writes: self.writes.len(),
             waiting_reads: self.reads.len(),
-            progress: progress.map(super::status::Progress::of).collect(),
+            progress: progress
+                .map(|peer| super::status::Progress::of(peer, self.raft.why_paused(peer.id)))
+                .collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the node says of itself.
 
-use raft_core::{DataLoss, PeerState, PeerStatus, RoleKind};
+use raft_core::{DataLoss, PeerState, PeerStatus, RoleKind, WhyPaused};
 use raft_proto::ConfState;
 use serde::Serialize;
 
@@ -27,6 +27,10 @@ pub(crate) struct NodeStatus {
     pub(crate) voters: Vec<u64>,
     /// The whole configuration, as of `applied`.
     pub(crate) conf_state: Members,
+    /// Why this node doesn't lead, in a sentence; none if it does.
+    pub(crate) why_not_leader: Option<String>,
+    /// Why the last entry of its log isn't committed here; none if it is.
+    pub(crate) why_not_committed: Option<String>,
     /// What this node has lost of what it had acknowledged.
     pub(crate) lost: Option<Lost>,
     /// To whom a leader is handing over.
@@ -81,12 +85,14 @@ pub(crate) struct Progress {
     pub(crate) next: u64,
     pub(crate) recently_active: bool,
     pub(crate) paused: bool,
+    /// Why no more is sent to it for now; none if it is.
+    pub(crate) why_paused: Option<String>,
     pub(crate) inflight: usize,
     pub(crate) pending_snapshot: Option<u64>,
 }
 
 impl Progress {
-    pub(super) fn of(peer: &PeerStatus) -> Progress {
+    pub(super) fn of(peer: &PeerStatus, why_paused: Option<WhyPaused>) -> Progress {
         let (state, pending_snapshot) = match peer.state {
             PeerState::Probe => ("probe", None),
             PeerState::Replicate => ("replicate", None),
@@ -99,6 +105,7 @@ impl Progress {
             next: peer.next_index.get(),
             recently_active: peer.recently_active,
             paused: peer.paused,
+            why_paused: why_paused.map(|why| why.to_string()),
             inflight: peer.inflight_messages,
             pending_snapshot,
         }

@@ -235,6 +235,9 @@ fn the_leader_says_how_far_each_peer_is() {
     let status = cluster.nodes[follower].status().unwrap();
     assert_eq!(status["progress"].as_array().unwrap().len(), 0, "only a leader knows");
     assert_eq!(status["leader"], cluster.nodes[leader].id);
+    assert_eq!(status["why_not_leader"], format!("node {} leads", cluster.nodes[leader].id));
+    let leading = cluster.nodes[leader].status().unwrap();
+    assert!(leading["why_not_leader"].is_null() && leading["why_not_committed"].is_null(), "{leading}");
     assert_eq!(status["leader_http_addr"], cluster.nodes[leader].http.to_string());
 }
 
