@@ -192,6 +192,10 @@ pub enum BootstrapError {
 pub enum TransferError {
     /// No leader is known who could do it.
     NoLeader,
+    /// This node doesn't lead, so it can't tell who is fit.
+    NotLeader,
+    /// No other voter was heard lately.
+    NobodyFit,
     /// The target leads already, and no transfer is on its way that could be given up.
     AlreadyLeader,
     /// The target isn't in the configuration.
@@ -345,6 +349,8 @@ impl fmt::Display for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TransferError::NoLeader => f.write_str("no leader is known"),
+            TransferError::NotLeader => f.write_str("this node doesn't lead"),
+            TransferError::NobodyFit => f.write_str("no other voter was heard lately"),
             TransferError::AlreadyLeader => f.write_str("the node leads already"),
             TransferError::UnknownNode(id) => write!(f, "node {id} is not in the configuration"),
             TransferError::NotAVoter(id) => write!(f, "node {id} is a learner"),

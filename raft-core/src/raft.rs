@@ -350,6 +350,19 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// Hands leadership over to whoever needs least to take over. Returns whom.
+    pub(crate) fn transfer_to_best(&mut self) -> Result<NodeId, TransferError> {
+        let common = &mut self.common;
+        match &mut self.role {
+            Role::Follower(_) | Role::Candidate(_) => Err(TransferError::NotLeader),
+            Role::Leader(leader) => {
+                let to = leader.best_successor(common).ok_or(TransferError::NobodyFit)?;
+                leader.transfer(common, to)?;
+                Ok(to)
+            }
+        }
+    }
+
     /// The caller knows that the leader is gone.
     pub(crate) fn forget_leader(&mut self) -> Result<(), ForgetLeaderError> {
         if self.common.config.lease_reads {
@@ -395,6 +408,14 @@ impl<S: Storage> Raft<S> {
             Role::Follower(follower) => follower.read_index(common, context, mode),
             Role::Candidate(_) => Err(ReadError::Campaigning),
             Role::Leader(leader) => leader.read(common, Read { origin: Origin::Local, context, mode }),
+        }
+    }
+
+    /// What couldn't be read can be now.
+    pub(crate) fn on_entries_fetched(&mut self) {
+        self.common.log.retry_reads();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.send_what_is_due(&mut self.common);
         }
     }
 

@@ -146,6 +146,15 @@ impl<S: Storage> RawNode<S> {
         self.raft.transfer_leader(to)
     }
 
+    /// Hand leadership over to the voter who needs least to take over: the one with the longest log among those that were
+    /// heard lately. Returns whom.
+    ///
+    /// # Errors
+    /// [`TransferError`] says why not.
+    pub fn transfer_leader_to_best(&mut self) -> Result<NodeId, TransferError> {
+        self.raft.transfer_to_best()
+    }
+
     /// The leader is known to be gone: this follower may vote for another at once. Any word from the leader revokes it.
     ///
     /// # Errors
@@ -182,6 +191,12 @@ impl<S: Storage> RawNode<S> {
     /// acknowledges what the snapshot covers. Without any effect unless a snapshot is on its way there.
     pub fn report_snapshot(&mut self, peer: NodeId, status: SnapshotStatus) {
         self.raft.report_snapshot(peer, status);
+    }
+
+    /// The storage has fetched what it had answered with [`StorageError::Fetching`](crate::StorageError::Fetching): committed
+    /// entries are asked for again now and not at the next tick, and a leader sends what it couldn't send.
+    pub fn on_entries_fetched(&mut self) {
+        self.raft.on_entries_fetched();
     }
 
     /// Replaces the election time-out that was drawn, in ticks, until the next is drawn.

@@ -54,7 +54,8 @@ pub trait Storage {
     /// with which their summed [`Entry::encoded_len`] would pass `max_bytes`, but gives at least one.
     ///
     /// [`StorageError::Fetching`] says that they aren't in memory: the core goes on without them and asks again
-    /// at the next tick or message that calls for them.
+    /// at the next tick or message that calls for them, or after
+    /// [`on_entries_fetched`](crate::RawNode::on_entries_fetched).
     fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>)
     -> Result<(), StorageError>;
 

@@ -6,6 +6,9 @@ use raft_proto::Index;
 
 use super::Window;
 
+/// A ring that grew past this many messages is given back when it is empty.
+const KEEP_CAPACITY: usize = 32;
+
 /// The appends with entries that a peer hasn't acknowledged. It grows as it is used, up to the window.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inflights {
@@ -29,6 +32,10 @@ impl Inflights {
             }
             self.messages.pop_front();
             self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        // A window that was once full of small messages is given back when the pipeline runs dry.
+        if self.messages.is_empty() && self.messages.capacity() > KEEP_CAPACITY {
+            self.messages = VecDeque::new();
         }
     }
 

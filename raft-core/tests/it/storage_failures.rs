@@ -290,3 +290,23 @@ fn a_campaign_that_needs_a_failed_read_does_not_start() {
     assert!(matches!(node.campaign(), Err(CampaignError::Storage(_))));
     assert_eq!(bare(&node), before);
 }
+
+#[test]
+fn entries_that_were_being_fetched_are_taken_as_soon_as_they_are_there() {
+    let disk = disk_with(&[1, 2, 3], &[1, 1, 1], 3);
+    let mut config = Config::new(id(1));
+    config.applied = index(1);
+    let mut node = RawNode::new(config, Flaky::on(disk, How::Fetches)).unwrap();
+    node.storage().plan.set(Some((0, 1)));
+    let ready = node.ready();
+    assert!(matches!(ready.storage_error, Some(StorageError::Fetching)));
+    assert!(ready.committed_entries.is_empty());
+    node.storage().plan.set(None);
+    assert!(!node.has_ready(), "it doesn't ask in a circle");
+    node.on_entries_fetched();
+    let ready = node.ready();
+    assert_eq!(
+        ready.committed_entries.iter().map(|entry| entry.index).collect::<Vec<_>>(),
+        [index(2), index(3)]
+    );
+}

@@ -311,3 +311,29 @@ fn nobody_forgets_a_leader_that_may_hold_a_lease_and_only_followers_do() {
     assert_eq!(cluster.node_mut(2).forget_leader(), Err(ForgetLeaderError::NotAFollower));
     assert!(matches!(cluster.node_mut(1).campaign(), Err(CampaignError::AlreadyLeader)));
 }
+
+// -- to whom
+
+#[test]
+fn the_best_successor_is_the_voter_with_the_longest_log_that_was_heard_lately() {
+    let mut cluster = Cluster::of(&[1, 2, 3, 4], &[5], figure_2);
+    cluster.elect(1);
+    cluster.settle();
+    cluster.isolate(2);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    cluster.heal();
+    assert_eq!(cluster.node_mut(2).transfer_leader_to_best(), Err(TransferError::NotLeader));
+    assert_eq!(cluster.node_mut(1).transfer_leader_to_best(), Ok(id(3)), "2 lacks an entry, 5 has no vote");
+    cluster.pump(1);
+    cluster.settle();
+    assert_eq!(cluster.role(3), RoleKind::Leader);
+}
+
+#[test]
+fn nobody_is_fit_to_succeed_a_leader_that_heard_nobody() {
+    let mut cluster = Cluster::with(1, figure_2);
+    cluster.elect(1);
+    assert_eq!(cluster.node_mut(1).transfer_leader_to_best(), Err(TransferError::NobodyFit));
+    assert_eq!(cluster.status(1).transferee, None);
+}

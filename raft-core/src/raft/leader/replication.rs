@@ -255,6 +255,15 @@ impl Leader {
         }
     }
 
+    /// Sends to every peer what its window holds.
+    pub(crate) fn send_what_is_due<S: Storage>(&mut self, common: &mut Common<S>) {
+        let me = common.id();
+        let mut batch = Batch::default();
+        for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
+            while send_append(common, id, peer, Empty::NotAllowed, &mut batch) {}
+        }
+    }
+
     /// Tells all peers that the leader lives, and how far each of them may commit.
     pub(crate) fn broadcast_heartbeat<S: Storage>(&mut self, common: &mut Common<S>) {
         let context = self.begin_round(common);

@@ -4,11 +4,14 @@
 //! votes that this campaign gets ignore every lease, and the word to campaign may arrive late. So from the moment it is
 //! sent the leader serves nothing from its lease, for the rest of its term.
 
+use core::cmp::Reverse;
+
 use raft_proto::{Body, NodeId};
 
 use super::Leader;
 use super::replication::{self, Batch, Empty};
 use crate::error::TransferError;
+use crate::progress::Progress;
 use crate::raft::common::{Common, Next};
 use crate::report::{TransferEnd, TransferOutcome};
 use crate::storage::Storage;
@@ -54,6 +57,17 @@ impl Leader {
             replication::send_append(common, to, peer, Empty::Allowed, &mut Batch::default());
         }
         Ok(())
+    }
+
+    /// The voter who needs least to take over: the one with the longest log among those that were heard lately.
+    pub(crate) fn best_successor<S: Storage>(&self, common: &Common<S>) -> Option<NodeId> {
+        let me = common.id();
+        let fit = |(id, peer): &(NodeId, &Progress)| {
+            *id != me && peer.recently_active && common.membership.is_voter(*id)
+        };
+        // Of equals the first: `max_by_key` gives the last.
+        let best = self.progress.iter().filter(fit).min_by_key(|(_, peer)| Reverse(peer.match_index()));
+        best.map(|(id, _)| id)
     }
 
     /// Another node passed the wish on.
