@@ -1,24 +1,29 @@
-//! Scripts whose expected output came from etcd's own code, and those about quorums and configurations.
+//! Scripts whose expected output came from etcd's own code, and those about quorums and configurations. They stand in a folder
+//! beside the project's own, `../shared/conformance`.
 #![allow(missing_docs)]
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use raft_fuzz::scenario::{Outcome, run_file, scripts};
 
-/// Scripts of a feature of raft-rs that this core doesn't have yet.
-const LATER: [&str; 1] = ["joint_group_commit.txt"];
-
 fn all_pass(folder: &str, at_least: usize) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance").join(folder);
-    assert!(
-        path.is_dir(),
-        "the conformance scripts are missing: {} must be a folder beside the project's own",
-        path.display()
-    );
+    if !path.is_dir() {
+        let mut missing = format!(
+            "the conformance scripts are missing, {folder} is not compared: no folder {}",
+            path.display()
+        );
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        // Whoever has only the repository can't run them, and is told so; not by `eprintln!`, which the harness keeps to itself.
+        missing.push('\n');
+        std::io::stderr().write_all(missing.as_bytes()).unwrap();
+        return;
+    }
     let files = scripts(&path).unwrap();
     assert!(files.len() >= at_least, "{folder} holds {} scripts", files.len());
     let mut failures = Vec::new();
-    for file in files.iter().filter(|file| LATER.iter().all(|later| !file.ends_with(later))) {
+    for file in &files {
         match run_file(file) {
             Outcome::Passed => {}
             Outcome::Failed(difference) => failures.push(format!("{}: {difference}", file.display())),
