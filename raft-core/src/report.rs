@@ -9,6 +9,7 @@ use crate::error::ReadError;
 
 /// The role of a node (§5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleKind {
     /// Passive: answers leaders and candidates.
     Follower,
@@ -22,6 +23,7 @@ pub enum RoleKind {
 
 /// What a node knows of leadership. It isn't persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SoftState {
     /// The leader of the current term, if known.
     pub leader: Option<NodeId>,
@@ -155,6 +157,7 @@ pub enum TransferEnd {
 /// vote, campaign, or answer the leader that counts on what was lost. It serves again when a leader's log has brought it
 /// past that: after it is removed and added again, as a learner first, or under a new leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DataLoss {
     /// The index up to which a leader counts on this node.
     pub acknowledged: Index,
@@ -164,6 +167,7 @@ pub struct DataLoss {
 
 /// What a node has counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counters {
     /// Messages that were of no use any more: of an earlier term, or for another role.
     pub dropped_messages: u64,

@@ -16,6 +16,7 @@ pub(crate) use explain::{why_not_committed, why_not_leader, why_paused, why_read
 
 /// The state of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Status {
     /// This node.
     pub id: NodeId,
@@ -59,6 +60,7 @@ pub struct Status {
 
 /// A member, as its leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerStatus {
     /// The member.
     pub id: NodeId,
@@ -84,6 +86,7 @@ pub struct PeerStatus {
 
 /// How a leader sends to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PeerState {
     /// One message at a time, until it is known where the logs agree.
     Probe,

@@ -5,6 +5,7 @@ use core::num::NonZeroU64;
 
 /// The identity of a node: any number but zero, which means "no node" on the wire and is `None` here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeId(NonZeroU64);
 
 impl NodeId {
@@ -38,6 +39,7 @@ macro_rules! counter {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(u64);
 
         impl $name {
@@ -108,6 +110,7 @@ counter! {
 ///
 /// Ordered as logs are compared in elections: by term, then by index (§5.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LogPosition {
     /// The term in which the entry was created.
     pub term: Term,

@@ -6,6 +6,7 @@ use crate::{Index, NodeId, Term};
 
 /// The persistent state of figure 2 (§5), with the commit index, whose persistence only saves work after a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HardState {
     /// The latest term that the node has seen.
     pub term: Term,
@@ -17,6 +18,7 @@ pub struct HardState {
 
 /// A configuration (thesis §4) as it is stored: in snapshots, and at a node's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConfState {
     /// The voters; in a joint configuration those of its incoming half.
     pub voters: Vec<NodeId>,
