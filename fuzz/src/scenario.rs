@@ -73,6 +73,7 @@ pub fn run_text(name: &str, text: &str) -> Outcome {
     let mut environment = environment::Environment::default();
     let mut arithmetic = arithmetic::Arithmetic::default();
     for directive in &directives {
+        let refused = environment.refused();
         let mut actual = match arithmetic.run(directive) {
             Some(output) => output,
             None => environment.run(directive),
@@ -82,7 +83,7 @@ pub fn run_text(name: &str, text: &str) -> Outcome {
         }
         if directive.expected.starts_with(PANIC) {
             // Where etcd dies, this core refuses, keeps its promises, and goes on.
-            match environment.refusal() {
+            match environment.refusal_since(refused) {
                 Ok(()) => return Outcome::Passed,
                 Err(why) => actual = format!("{actual}({why})\n"),
             }

@@ -54,15 +54,20 @@ impl Environment {
         if self.quiet || self.out.is_empty() { "ok".to_owned() } else { std::mem::take(&mut self.out) }
     }
 
-    /// Did a node refuse anything, and do all keep what must hold?
-    pub(super) fn refusal(&mut self) -> Result<(), String> {
-        let mut refused = self.refusals;
+    /// How often anything was refused so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.nodes.iter().fold(self.refusals, |sum, node| {
+            let counters = node.raw.status().counters;
+            sum + counters.dropped_messages + counters.refused_messages + counters.storage_failures
+        })
+    }
+
+    /// Was anything refused since there were `before` refusals, and do all nodes keep what must hold?
+    pub(super) fn refusal_since(&self, before: u64) -> Result<(), String> {
         for node in &self.nodes {
             node.raw.check_invariants().map_err(|violation| format!("node {}: {violation}", node.id))?;
-            let counters = node.raw.status().counters;
-            refused += counters.dropped_messages + counters.refused_messages + counters.storage_failures;
         }
-        if refused == 0 { Err("nothing was refused".to_owned()) } else { Ok(()) }
+        if self.refused() > before { Ok(()) } else { Err("nothing was refused".to_owned()) }
     }
 
     pub(super) fn node(&mut self, id: u64) -> Result<&mut ScriptNode, CommandError> {
