@@ -76,6 +76,11 @@ impl Configuration {
         &self.learners
     }
 
+    /// The voters of the outgoing half that become learners when the joint configuration is left, in ascending order.
+    pub fn learners_next(&self) -> &[NodeId] {
+        &self.learners_next
+    }
+
     /// Does this node have a vote, in either half?
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.voters.contains(id)

@@ -462,6 +462,15 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    pub(crate) fn holds_lease(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => {
+                leader.has_committed_in_term(&self.common) && leader.holds_lease(&self.common)
+            }
+            Role::Follower(_) | Role::Candidate(_) => false,
+        }
+    }
+
     /// Starts a cluster of these nodes: each of them must be started so, with the same list.
     pub(crate) fn bootstrap(&mut self, peers: &[(NodeId, Bytes)]) -> Result<(), BootstrapError> {
         let common = &mut self.common;

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use raft_proto::{
-    ConfChange, ConfChangeV2, ConfState, Entries, Entry, Index, LogPosition, Message, NodeId, Payload, Term,
+    ConfChange, ConfChangeV2, ConfState, Entries, Entry, HardState, Index, LogPosition, Message, NodeId,
+    Payload, Term,
 };
 
 use crate::config::{Config, ConfigError};
@@ -14,7 +15,7 @@ use crate::error::{
     AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
     StepError, TransferError,
 };
-use crate::membership::ConfChangeError;
+use crate::membership::{ConfChangeError, Configuration};
 use crate::raft::Raft;
 use crate::raft::invariants::{self, Violation};
 use crate::ready::{HandedOut, Ready};
@@ -362,7 +363,17 @@ impl<S: Storage> RawNode<S> {
         &self.raft.common.config
     }
 
-    /// The configuration that it acts by. Costs a copy.
+    /// Its term, its vote in that term, and its commit index, durable or not.
+    pub fn hard_state(&self) -> HardState {
+        self.raft.common.hard_state()
+    }
+
+    /// The configuration that it acts by.
+    pub fn configuration(&self) -> &Configuration {
+        &self.raft.common.membership
+    }
+
+    /// The same in the form that is stored. Costs a copy.
     pub fn conf_state(&self) -> ConfState {
         self.raft.common.membership.to_conf_state()
     }
@@ -377,6 +388,31 @@ impl<S: Storage> RawNode<S> {
     /// there are no groups.
     pub fn is_group_consistent(&self) -> Option<bool> {
         self.raft.is_group_consistent()
+    }
+
+    /// Does this leader hold a lease, from which it answers reads at once?
+    pub fn holds_lease(&self) -> bool {
+        self.raft.holds_lease()
+    }
+
+    /// To whom this leader is handing over.
+    pub fn transferee(&self) -> Option<NodeId> {
+        status::transferee(&self.raft)
+    }
+
+    /// The payload bytes that this leader has appended in its term and not yet applied.
+    pub fn uncommitted_bytes(&self) -> u64 {
+        status::uncommitted_bytes(&self.raft)
+    }
+
+    /// Reads of this node's callers, and at a leader of its peers', that wait to be confirmed.
+    pub fn pending_reads(&self) -> usize {
+        status::pending_reads(&self.raft)
+    }
+
+    /// A leader's view of one member; `None` in other roles.
+    pub fn peer(&self, id: NodeId) -> Option<PeerStatus> {
+        status::peer(&self.raft, id)
     }
 
     /// A leader's view of all members, without the rest of [`status`](RawNode::status); empty in other roles.

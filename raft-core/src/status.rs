@@ -106,20 +106,38 @@ pub(crate) fn progress<S: Storage>(raft: &Raft<S>) -> Vec<PeerStatus> {
     peers.map(|(id, peer)| PeerStatus::of(id, peer, raft.common.membership.is_learner(id))).collect()
 }
 
+/// A leader's view of one member.
+pub(crate) fn peer<S: Storage>(raft: &Raft<S>, id: NodeId) -> Option<PeerStatus> {
+    let Role::Leader(leader) = &raft.role else { return None };
+    let peer = leader.progress.get(id)?;
+    Some(PeerStatus::of(id, peer, raft.common.membership.is_learner(id)))
+}
+
+/// To whom a leader is handing over.
+pub(crate) fn transferee<S: Storage>(raft: &Raft<S>) -> Option<NodeId> {
+    let Role::Leader(leader) = &raft.role else { return None };
+    leader.transferee()
+}
+
+/// Payload bytes that a leader has appended in its term and not yet applied.
+pub(crate) fn uncommitted_bytes<S: Storage>(raft: &Raft<S>) -> u64 {
+    let Role::Leader(leader) = &raft.role else { return 0 };
+    leader.uncommitted()
+}
+
+/// Reads that wait to be confirmed.
+pub(crate) fn pending_reads<S: Storage>(raft: &Raft<S>) -> usize {
+    match &raft.role {
+        Role::Follower(follower) => follower.pending_reads(),
+        Role::Candidate(_) => 0,
+        Role::Leader(leader) => leader.pending_reads(),
+    }
+}
+
 impl Status {
     pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> Status {
         let common = &raft.common;
         let soft_state = raft.soft_state();
-        let (progress, uncommitted_bytes, pending_reads, transferee) = match &raft.role {
-            Role::Follower(follower) => (Vec::new(), 0, follower.pending_reads(), None),
-            Role::Candidate(_) => (Vec::new(), 0, 0, None),
-            Role::Leader(leader) => {
-                let peers = leader.progress.iter();
-                let peers =
-                    peers.map(|(id, peer)| PeerStatus::of(id, peer, common.membership.is_learner(id)));
-                (peers.collect(), leader.uncommitted(), leader.pending_reads(), leader.transferee())
-            }
-        };
         Status {
             id: common.id(),
             term: common.term,
@@ -134,11 +152,11 @@ impl Status {
             election_elapsed: common.clock.election_elapsed(),
             election_timeout: common.clock.election_timeout(),
             writes_in_flight: common.log.writes_in_flight(),
-            uncommitted_bytes,
+            uncommitted_bytes: uncommitted_bytes(raft),
             lost: common.lost,
-            transferee,
-            pending_reads,
-            progress,
+            transferee: transferee(raft),
+            pending_reads: pending_reads(raft),
+            progress: progress(raft),
             counters: common.counters,
         }
     }

@@ -225,7 +225,7 @@ impl Leader {
     }
 
     /// Has a quorum promised not to elect another leader yet?
-    fn holds_lease<S: Storage>(&self, common: &Common<S>) -> bool {
+    pub(crate) fn holds_lease<S: Storage>(&self, common: &Common<S>) -> bool {
         if self.gave_up_lease || self.transferee.is_some() || !common.config.lease_reads {
             return false;
         }
