@@ -55,6 +55,7 @@ pub fn entry_hash(entry: &Entry) -> u64 {
         Payload::Normal(data) => data.iter().fold(seed, |hash, byte| mix(hash, u64::from(*byte))),
         Payload::ConfChange(change) => change_hash(seed, &change.to_v2()),
         Payload::ConfChangeV2(change) => change_hash(seed, change),
+        Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => mix(seed, 1),
     }
 }
 

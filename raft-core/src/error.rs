@@ -74,6 +74,8 @@ pub enum StepError {
     EntryTermsOutOfOrder,
     /// Proposed entries that have a term or an index already.
     ProposalHasPosition,
+    /// A proposed entry is one that only a leader writes.
+    ProposalOfLeadersOwn,
     /// No entry in a proposal.
     EmptyProposal,
     /// An entry other than the one that is known to be committed at this index. Either log is corrupt.
@@ -265,6 +267,9 @@ impl fmt::Display for StepError {
                 f.write_str("the terms of the entries go down or exceed the sender's")
             }
             StepError::ProposalHasPosition => f.write_str("a proposed entry has a term or an index"),
+            StepError::ProposalOfLeadersOwn => {
+                f.write_str("a proposed entry is one that only a leader writes")
+            }
             StepError::EmptyProposal => f.write_str("a proposal of nothing"),
             StepError::ConflictsWithCommitted { index } => {
                 write!(f, "another entry is committed at index {index}")

@@ -49,9 +49,9 @@
 //!         // 6. apply
 //!         for entry in ready.committed_entries.iter() {
 //!             match &entry.payload {
-//!                 Payload::Normal(data) if data.is_empty() => {} // the start of a term
 //!                 Payload::Normal(data) => applied.push(data.clone()),
-//!                 Payload::ConfChange(_) | Payload::ConfChangeV2(_) => {}
+//!                 Payload::ConfChange(_) | Payload::ConfChangeV2(_) | Payload::LeaveJoint => {} // none is proposed here
+//!                 Payload::TermStart | Payload::RefusedChange => {} // nothing to apply
 //!             }
 //!         }
 //!         // 7. done

@@ -340,7 +340,7 @@ impl<S: Storage> RaftLog<S> {
         while next < end {
             page.clear();
             self.read(next..end, PAGE_BYTES, &mut page, true)?;
-            if page.iter().any(|entry| entry.payload.as_conf_change().is_some()) {
+            if page.iter().any(|entry| entry.payload.is_conf_change()) {
                 return Ok(true);
             }
             next = match page.last() {

@@ -11,7 +11,7 @@ use crate::{ConfChange, ConfChangeV2, Index, LogPosition, Term};
 /// What an entry holds, by name only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
-    /// A command for the state machine, or the empty entry at the start of a term.
+    /// A command for the state machine, or nothing: [`Payload::TermStart`], [`Payload::RefusedChange`].
     Normal,
     /// A membership change in the older format.
     ConfChange,
@@ -20,14 +20,24 @@ pub enum EntryKind {
 }
 
 /// What an entry holds. Membership changes are decoded already: bytes that don't decode never become an entry.
+///
+/// What only a leader writes has names of its own, so that an empty command of a client is never taken for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
-    /// A command for the state machine. Empty for the entry that a leader appends at the start of its term (§8).
+    /// A command for the state machine.
     Normal(Bytes),
     /// A membership change in the older format.
     ConfChange(Arc<ConfChange>),
     /// A membership change in the newer format.
     ConfChangeV2(Arc<ConfChangeV2>),
+    /// Nothing to apply: a leader begins its term with it, to learn what is committed (§8).
+    TermStart,
+    /// Nothing to apply: it stands in the place of a membership change that couldn't be made when it was proposed. (Versions of
+    /// etcd that always write an entry's type begin their terms with this one.)
+    RefusedChange,
+    /// A leader ends a joint configuration that is to be left by itself: the same as an empty
+    /// [`ConfChangeV2`](Payload::ConfChangeV2) (thesis §4.3).
+    LeaveJoint,
 }
 
 impl Default for Payload {
@@ -43,10 +53,11 @@ impl Payload {
             Payload::Normal(data) => count(data.len()),
             Payload::ConfChange(change) => conf_change_len(change),
             Payload::ConfChangeV2(change) => conf_change_v2_len(change),
+            Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => 0,
         }
     }
 
-    /// Is it the empty command?
+    /// Has it no bytes?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -54,18 +65,24 @@ impl Payload {
     /// The membership change that it holds, if it holds one, in the newer format.
     pub fn as_conf_change(&self) -> Option<ConfChangeV2> {
         match self {
-            Payload::Normal(_) => None,
+            Payload::Normal(_) | Payload::TermStart | Payload::RefusedChange => None,
             Payload::ConfChange(change) => Some(change.to_v2()),
             Payload::ConfChangeV2(change) => Some(ConfChangeV2::clone(change)),
+            Payload::LeaveJoint => Some(ConfChangeV2::default()),
         }
+    }
+
+    /// Does it hold a membership change?
+    pub fn is_conf_change(&self) -> bool {
+        self.kind() != EntryKind::Normal
     }
 
     /// What it holds, by name.
     pub fn kind(&self) -> EntryKind {
         match self {
-            Payload::Normal(_) => EntryKind::Normal,
+            Payload::Normal(_) | Payload::TermStart | Payload::RefusedChange => EntryKind::Normal,
             Payload::ConfChange(_) => EntryKind::ConfChange,
-            Payload::ConfChangeV2(_) => EntryKind::ConfChangeV2,
+            Payload::ConfChangeV2(_) | Payload::LeaveJoint => EntryKind::ConfChangeV2,
         }
     }
 }
@@ -101,7 +118,11 @@ impl Entry {
     pub fn data(&self) -> Option<&Bytes> {
         match &self.payload {
             Payload::Normal(data) => Some(data),
-            Payload::ConfChange(_) | Payload::ConfChangeV2(_) => None,
+            Payload::ConfChange(_)
+            | Payload::ConfChangeV2(_)
+            | Payload::TermStart
+            | Payload::RefusedChange
+            | Payload::LeaveJoint => None,
         }
     }
 
@@ -110,9 +131,10 @@ impl Entry {
     pub fn encoded_len(&self) -> u64 {
         let payload = self.payload.len();
         let (kind, data) = match &self.payload {
-            Payload::Normal(_) if payload == 0 => (0, 0),
             Payload::Normal(_) => (0, bytes_field_len(payload)),
             Payload::ConfChange(_) | Payload::ConfChangeV2(_) => (2, bytes_field_len(payload)),
+            Payload::TermStart => (0, 0),
+            Payload::RefusedChange | Payload::LeaveJoint => (2, 0),
         };
         varint_len(self.term.get())
             .saturating_add(varint_len(self.index.get()))

@@ -12,8 +12,8 @@
 //!   beside a small constant. What nests is of a fixed depth (message, snapshot, metadata, configuration);
 //!   the only thing that a peer could nest deeper, groups in fields that nobody knows, prost cuts off at
 //!   100 levels, and it skips them without allocating.
-//! * **Missing and zero are the same**, and fields that a message of its type doesn't use are ignored,
-//!   whatever they hold: etcd writes nearly every field of every message.
+//! * **Missing and zero are the same**, but for the data of an entry: without any it is one of a leader's own. Fields
+//!   that a message of its type doesn't use are ignored, whatever they hold: etcd writes nearly every field of every message.
 //! * **Entries have the length that [`Entry::encoded_len`] says**, and their data that of [`Payload::len`]:
 //!   limits are counted in what travels.
 //!

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   frame   = length of the body, u32 │ checksum of the body, u32 │ body
-//!   body    = hard state, or not: u8, 3 × u64 │ entries until the end: term u64, index u64, length u32, data
+//!   body    = hard state, or not: u8, 3 × u64 │ entries until the end: kind u8, term u64, index u64, length u32, data
 //! ```
 //!
 //! A `Ready` is all there or not at all: a frame that isn't whole at the end of the file was never acknowledged, and is cut
@@ -17,6 +17,10 @@ use bytes::Bytes;
 use raft_core::{Entry, HardState, Index, MemoryStorage, NodeId, Payload, Term};
 
 const HEADER: usize = 8;
+
+/// The kinds of entries.
+const TERM_START: u8 = 0;
+const COMMAND: u8 = 1;
 
 /// A log that is open for writing.
 pub(crate) struct LogFile {
@@ -52,9 +56,17 @@ impl LogFile {
             }
         }
         for entry in entries {
-            let Payload::Normal(data) = &entry.payload else {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "the membership is fixed here"));
+            let (tag, data) = match &entry.payload {
+                Payload::TermStart => (TERM_START, &[][..]),
+                Payload::Normal(data) => (COMMAND, &data[..]),
+                Payload::ConfChange(_)
+                | Payload::ConfChangeV2(_)
+                | Payload::LeaveJoint
+                | Payload::RefusedChange => {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, "the membership is fixed here"));
+                }
             };
+            body.push(tag);
             body.extend(entry.term.get().to_be_bytes());
             body.extend(entry.index.get().to_be_bytes());
             body.extend(length(data)?.to_be_bytes());
@@ -107,12 +119,18 @@ fn parse(mut body: &[u8]) -> Option<(Option<HardState>, Vec<Entry>)> {
     };
     let mut entries = Vec::new();
     while !body.is_empty() {
+        let [tag] = take(&mut body)?;
         let term = Term::new(u64::from_be_bytes(take(&mut body)?));
         let index = Index::new(u64::from_be_bytes(take(&mut body)?));
         let length = u32::from_be_bytes(take(&mut body)?);
         let (data, behind) = body.split_at_checked(length as usize)?;
         body = behind;
-        entries.push(Entry::normal(term, index, Bytes::copy_from_slice(data)));
+        let payload = match tag {
+            TERM_START => Payload::TermStart,
+            COMMAND => Payload::Normal(Bytes::copy_from_slice(data)),
+            _ => return None,
+        };
+        entries.push(Entry { term, index, payload });
     }
     Some((hard_state, entries))
 }

@@ -165,7 +165,7 @@ impl Server {
             // 6 and 7. Apply. With `async_writes` these entries are durable already, those of this `Ready` aren't among
             //    them: there is nothing to wait for.
             for entry in &ready.committed_entries {
-                if let Some(command) = entry.data().filter(|data| !data.is_empty()) {
+                if let Some(command) = entry.data() {
                     self.applied.push(command.clone());
                 }
                 client.see(entry);

@@ -102,7 +102,7 @@ impl Machine {
         self.store.get(key)
     }
 
-    /// Takes note of an entry that holds no command for this machine (a membership change that was refused).
+    /// Takes note of an entry that holds no command for this machine: the start of a term, a membership change that was refused.
     pub fn skip(&mut self, index: Index) {
         self.applied = self.applied.max(index);
     }
@@ -136,9 +136,6 @@ impl Machine {
         }
         self.applied = index;
         self.store.settle();
-        if data.is_empty() {
-            return Outcome::Done;
-        }
         let Ok(command) = Command::decode(data.clone()) else {
             return Outcome::Malformed;
         };

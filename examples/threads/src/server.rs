@@ -182,7 +182,7 @@ impl Server {
     /// Positions are ordered as logs are: by term, then by index. What waits at or before this entry was either this
     /// very entry, or has lost its place to it: the terms never go down along a log.
     fn apply(&mut self, entry: &Entry) {
-        if let Some(command) = entry.data().filter(|data| !data.is_empty()) {
+        if let Some(command) = entry.data() {
             self.applied.push(command.clone());
         }
         let settled = self.waiting.partition_point(|(position, _)| *position <= entry.position());

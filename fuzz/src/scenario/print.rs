@@ -57,7 +57,8 @@ pub(super) fn entry(entry: &Entry) -> String {
     };
     let payload = match &entry.payload {
         Payload::Normal(data) => quote(data),
-        Payload::ConfChange(_) | Payload::ConfChangeV2(_) => changes(&entry.payload),
+        Payload::TermStart | Payload::RefusedChange => quote(&[]),
+        Payload::ConfChange(_) | Payload::ConfChangeV2(_) | Payload::LeaveJoint => changes(&entry.payload),
     };
     let space = if payload.is_empty() { "" } else { " " };
     format!("{}/{} {kind}{space}{payload}", entry.term, entry.index)

@@ -52,6 +52,7 @@ impl Store {
             Payload::Normal(bytes) => data.extend_from_slice(bytes),
             Payload::ConfChange(change) => data.extend_from_slice(&change.context),
             Payload::ConfChangeV2(change) => data.extend_from_slice(&change.context),
+            Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => {}
         }
         let conf_state = conf_state.unwrap_or(before.metadata.conf_state);
         let metadata = SnapshotMetadata { conf_state, index: entry.index, term: entry.term };

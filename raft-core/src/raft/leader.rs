@@ -80,7 +80,7 @@ impl Leader {
             transferee: None,
             gave_up_lease: false,
         };
-        leader.append(common, [Payload::default()]);
+        leader.append(common, [Payload::TermStart]);
         leader.broadcast_append(common);
         leader
     }
@@ -133,7 +133,7 @@ impl Leader {
                 Ok(()) => entry.payload.clone(),
                 Err(refusal) => {
                     refused = Some(refusal);
-                    Payload::default()
+                    Payload::RefusedChange
                 }
             });
         }

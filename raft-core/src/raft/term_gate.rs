@@ -21,8 +21,8 @@
 mod tests;
 
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entry, Index, LogPosition, Message, NodeId, Propose, Snapshot,
-    Term, VoteReply,
+    AppendEntries, AppendEntriesReply, Body, Entry, Index, LogPosition, Message, NodeId, Payload, Propose,
+    Snapshot, Term, VoteReply,
 };
 
 use super::common::Timer;
@@ -219,6 +219,13 @@ fn validate_proposal(propose: &Propose) -> Result<(), StepError> {
     }
     if propose.entries.iter().any(|entry| entry.position() != LogPosition::ZERO) {
         return Err(StepError::ProposalHasPosition);
+    }
+    let leaders_own = |entry: &Entry| match entry.payload {
+        Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => true,
+        Payload::Normal(_) | Payload::ConfChange(_) | Payload::ConfChangeV2(_) => false,
+    };
+    if propose.entries.iter().any(leaders_own) {
+        return Err(StepError::ProposalOfLeadersOwn);
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ fn a_second_change_is_refused_until_the_first_is_applied() {
     assert_eq!(refusal(second), ConfChangeRefusal::ChangePending { index: index(2) });
     cluster.settle();
     assert_eq!(cluster.conf_state(1), conf_state(&[1, 2, 3, 4], &[]));
-    assert_eq!(cluster.slot(1).applied[2].payload, Payload::default(), "an empty entry in its place");
+    assert_eq!(cluster.slot(1).applied[2].payload, Payload::RefusedChange, "an empty entry in its place");
     assert_eq!(cluster.change(1, change(&[(AddVoter, 5)])), appended(4), "now it can");
 }
 

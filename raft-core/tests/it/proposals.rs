@@ -98,7 +98,11 @@ fn a_forwarded_change_that_cannot_be_made_leaves_an_empty_entry_in_its_place() {
     let payloads: Vec<&Payload> =
         cluster.slot(3).applied.iter().map(|entry| &entry.payload).skip(1).collect();
     let normal = |data| Payload::Normal(Bytes::from_static(data));
-    assert_eq!(payloads, [&normal(b"x"), &Payload::default(), &normal(b"y")], "there is nothing to leave");
+    assert_eq!(
+        payloads,
+        [&normal(b"x"), &Payload::RefusedChange, &normal(b"y")],
+        "there is nothing to leave"
+    );
 }
 
 #[test]

@@ -214,29 +214,35 @@ fn vote_reply(raw: &raftpb::Message) -> Result<VoteReply> {
     Ok(VoteReply::Refused { commit: position(raw.commit_term, raw.commit_index)? })
 }
 
-fn payload(kind: Option<i32>, data: Bytes) -> Result<Payload> {
-    let kind = kind.unwrap_or_default();
-    Ok(match raftpb::EntryType::try_from(kind) {
-        Ok(raftpb::EntryType::EntryNormal) => Payload::Normal(data),
-        Ok(raftpb::EntryType::EntryConfChange) => Payload::ConfChange(Arc::new(decode_conf_change(data)?)),
-        Ok(raftpb::EntryType::EntryConfChangeV2) => {
+/// An entry without data is a leader's own, and which one is told by its type: this is the one place where a field that is
+/// missing isn't one that is zero.
+fn payload(kind: Option<i32>, data: Option<Bytes>) -> Result<Payload> {
+    let number = kind.unwrap_or_default();
+    let Ok(known) = raftpb::EntryType::try_from(number) else {
+        return Err(DecodeError::UnknownEntryType(number));
+    };
+    Ok(match (known, data) {
+        (raftpb::EntryType::EntryNormal, Some(data)) => Payload::Normal(data),
+        (raftpb::EntryType::EntryNormal, None) if kind.is_some() => Payload::RefusedChange,
+        (raftpb::EntryType::EntryNormal, None) => Payload::TermStart,
+        (raftpb::EntryType::EntryConfChange, data) => {
+            Payload::ConfChange(Arc::new(decode_conf_change(data.unwrap_or_default())?))
+        }
+        (raftpb::EntryType::EntryConfChangeV2, Some(data)) => {
             Payload::ConfChangeV2(Arc::new(decode_conf_change_v2(data)?))
         }
-        Err(_) => return Err(DecodeError::UnknownEntryType(kind)),
+        (raftpb::EntryType::EntryConfChangeV2, None) => Payload::LeaveJoint,
     })
 }
 
 fn entry(raw: raftpb::Entry) -> Result<Entry> {
-    Ok(Entry {
-        term: term(raw.term)?,
-        index: index(raw.index)?,
-        payload: payload(raw.r#type, raw.data.unwrap_or_default())?,
-    })
+    Ok(Entry { term: term(raw.term)?, index: index(raw.index)?, payload: payload(raw.r#type, raw.data)? })
 }
 
-/// An entry that has no place in the log yet.
+/// An entry that has no place in the log yet: a client's, though it may have no data.
 fn proposal(raw: raftpb::Entry) -> Result<Entry> {
-    entry(raftpb::Entry { term: None, index: None, ..raw })
+    let data = Some(raw.data.unwrap_or_default());
+    entry(raftpb::Entry { term: None, index: None, data, ..raw })
 }
 
 fn entries(raw: Vec<raftpb::Entry>) -> Result<Entries> {

@@ -203,7 +203,10 @@ fn raw_entries(entries: &[Entry]) -> Vec<raftpb::Entry> {
 
 fn raw_entry(entry: &Entry) -> raftpb::Entry {
     let (kind, data) = match &entry.payload {
-        Payload::Normal(data) => (None, unless_empty(data)),
+        Payload::Normal(data) => (None, Some(data.clone())),
+        Payload::TermStart => (None, None),
+        Payload::RefusedChange => (Some(raftpb::EntryType::EntryNormal), None),
+        Payload::LeaveJoint => (Some(raftpb::EntryType::EntryConfChangeV2), None),
         Payload::ConfChange(change) => {
             (Some(raftpb::EntryType::EntryConfChange), Some(to_bytes(&raw_conf_change(change))))
         }

@@ -12,8 +12,9 @@ pub struct Entry {
     /// written.
     #[prost(uint64, optional, tag = "3")]
     pub index: ::core::option::Option<u64>,
-    /// The command, or the encoded membership change. Missing means no bytes; for a membership change, the one
-    /// whose fields are all missing.
+    /// The command, or the encoded membership change. Always written in a proposal, though it may have no bytes. Missing in the
+    /// entries that are a leader's own: without a type the start of its term, with type EntryNormal what stands in the place of a
+    /// refused membership change, with type EntryConfChangeV2 the end of a joint configuration that is left by itself.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub data: ::core::option::Option<::prost::bytes::Bytes>,
 }
@@ -186,7 +187,7 @@ pub struct ConfChangeV2 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum EntryType {
-    /// A command for the state machine; without data, the entry that opens a term.
+    /// A command for the state machine; without data, an entry of a leader's own.
     EntryNormal = 0,
     /// A ConfChange.
     EntryConfChange = 1,

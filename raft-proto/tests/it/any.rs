@@ -81,12 +81,24 @@ pub fn conf_change_v2() -> impl Strategy<Value = ConfChangeV2> {
     })
 }
 
-pub fn payload() -> impl Strategy<Value = Payload> {
+/// What a client can propose.
+fn proposed() -> impl Strategy<Value = Payload> {
     prop_oneof![
         data().prop_map(Payload::Normal),
         conf_change().prop_map(|change| Payload::ConfChange(Arc::new(change))),
         conf_change_v2().prop_map(|change| Payload::ConfChangeV2(Arc::new(change))),
     ]
+}
+
+pub fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        3 => proposed(),
+        1 => leaders_own(),
+    ]
+}
+
+fn leaders_own() -> impl Strategy<Value = Payload> {
+    prop_oneof![Just(Payload::TermStart), Just(Payload::RefusedChange), Just(Payload::LeaveJoint),]
 }
 
 pub fn entry() -> impl Strategy<Value = Entry> {
@@ -98,7 +110,7 @@ fn entries() -> impl Strategy<Value = Entries> {
 }
 
 fn proposals() -> impl Strategy<Value = Entries> {
-    vec(payload().prop_map(|payload| Entry { payload, ..Entry::default() }), 0..5).prop_map(Entries::from)
+    vec(proposed().prop_map(|payload| Entry { payload, ..Entry::default() }), 0..5).prop_map(Entries::from)
 }
 
 pub fn hard_state() -> impl Strategy<Value = HardState> {

@@ -25,8 +25,9 @@ fn propose() {
            10 00        #   Term, written though zero
            18 00        #   Index, likewise
            22 02 'ab'   #   Data
-         3a 04          # entries[1]
-           10 00 18 00  #   no data",
+         3a 06          # entries[1]
+           10 00 18 00
+           22 00        #   Data: of no length, but there",
     );
 }
 
@@ -344,8 +345,9 @@ fn read_index() {
         "08 0f           # type: MsgReadIndex
          10 02           # to
          18 01           # from
-         3a 04           # entries[0], there even without a context
-           10 00 18 00",
+         3a 06           # entries[0], there even without a context
+           10 00 18 00
+           22 00",
     );
 }
 

@@ -121,13 +121,27 @@ fn entry() {
         wire::decode_entry,
         &Entry::normal(Term::new(1), Index::new(2), Bytes::new()),
         "10 01  # Term
-         18 02  # Index",
+         18 02  # Index
+         22 00  # Data: of no length, but there",
     );
-    assert_eq!(wire::decode_entry(Bytes::new()), Ok(Entry::default()));
+    let nothing = Entry { payload: Payload::TermStart, ..Entry::default() };
+    assert_eq!(wire::decode_entry(Bytes::new()), Ok(nothing));
 }
 
-/// An entry whose data is missing holds the default change: so etcd writes the change that leaves the joint
-/// configuration. We write it out.
+/// What a leader writes of its own accord has no data; the type tells which it is.
+#[test]
+fn a_leaders_own_entries() {
+    let entry = |payload| Entry { term: Term::new(1), index: Index::new(2), payload };
+    for (payload, text) in [
+        (Payload::TermStart, "10 01 18 02        # Term, Index"),
+        (Payload::RefusedChange, "08 00 10 01 18 02  # Type: EntryNormal, written though zero"),
+        (Payload::LeaveJoint, "08 02 10 01 18 02  # Type: EntryConfChangeV2"),
+    ] {
+        both_ways(wire::encode_entry, wire::decode_entry, &entry(payload), text);
+    }
+}
+
+/// The default change is written out, and read also from data of no length.
 #[test]
 fn entries_with_the_default_change() {
     let entry = |payload| Entry { term: Term::new(1), index: Index::new(2), payload };

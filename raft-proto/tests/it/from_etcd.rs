@@ -1,12 +1,10 @@
 //! Messages as an etcd node writes them: every scalar field, zero or not, and fields that mean nothing in a
 //! message of that type.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, ConfChangeV2, Entry, Heartbeat, Index, Message, Payload,
-    ReadIndex, ReadIndexReply, RequestVote, Term, TransferLeader, VoteReply,
+    AppendEntries, AppendEntriesReply, Body, Entry, Heartbeat, Index, Message, Payload, ReadIndex,
+    ReadIndexReply, RequestVote, Term, TransferLeader, VoteReply,
 };
 
 use crate::text::{at, message, node, reads_as, termless};
@@ -15,11 +13,7 @@ use crate::text::{at, message, node, reads_as, termless};
 fn append_entries_with_the_empty_snapshot_of_older_versions() {
     let entries = vec![
         Entry::normal(Term::new(5), Index::new(10), Bytes::from("a")),
-        Entry {
-            term: Term::new(5),
-            index: Index::new(11),
-            payload: Payload::ConfChangeV2(Arc::new(ConfChangeV2::default())),
-        },
+        Entry { term: Term::new(5), index: Index::new(11), payload: Payload::LeaveJoint },
     ];
     reads_as(
         "08 03              # type: MsgApp
@@ -34,7 +28,7 @@ fn append_entries_with_the_empty_snapshot_of_older_versions() {
            22 01 'a'        #   Data
          3a 06              # entries[1]
            08 02            #   Type: EntryConfChangeV2
-           10 05 18 0b      #   Term, Index; no data
+           10 05 18 0b      #   Term, Index; no data: the end of a joint configuration
          40 08              # commit
          4a 0a              # snapshot
            12 08            #   metadata

@@ -26,6 +26,7 @@ proptest! {
             Payload::Normal(data) => data.clone(),
             Payload::ConfChange(change) => encoded(&**change, wire::encode_conf_change),
             Payload::ConfChangeV2(change) => encoded(&**change, wire::encode_conf_change_v2),
+            Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => bytes::Bytes::new(),
         };
         prop_assert_eq!(bytes.len() as u64, payload.len());
     }

@@ -84,6 +84,7 @@ fn check_entries(input: &Bytes, entries: &[Entry]) {
             Payload::Normal(data) => within(input, data),
             Payload::ConfChange(change) => within(input, &change.context),
             Payload::ConfChangeV2(change) => within(input, &change.context),
+            Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => panic!("carries no bytes"),
         }
     }
 }

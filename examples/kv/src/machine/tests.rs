@@ -68,7 +68,7 @@ fn each_operation_does_what_it_says() {
     );
     assert_eq!(at.apply(&command(Operation::Delete { key: bytes("a") })), Outcome::Deleted { existed: true });
     assert!(at.0.is_empty());
-    assert_eq!(at.apply(&Bytes::new()), Outcome::Done);
+    assert_eq!(at.apply(&Bytes::new()), Outcome::Malformed);
     assert_eq!(at.apply(&bytes("no command")), Outcome::Malformed);
     assert_eq!(at.0.applied(), Index::new(at.1));
 }

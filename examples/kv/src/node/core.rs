@@ -397,7 +397,11 @@ impl Core {
                 let outcome = match &entry.payload {
                     // A copy, so that a small value doesn't keep the whole message in memory that it came with.
                     Payload::Normal(command) => machine.apply(entry.index, &Bytes::copy_from_slice(command)),
-                    Payload::ConfChange(_) | Payload::ConfChangeV2(_) => Outcome::Done,
+                    Payload::TermStart | Payload::RefusedChange => {
+                        machine.skip(entry.index);
+                        Outcome::Done
+                    }
+                    Payload::ConfChange(_) | Payload::ConfChangeV2(_) | Payload::LeaveJoint => Outcome::Done,
                 };
                 if let Some(change) = members::change_of(entry) {
                     let made = members::apply(&mut self.raft, &mut self.conf_state, &change);

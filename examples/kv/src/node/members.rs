@@ -175,7 +175,8 @@ pub(super) fn change_of(entry: &Entry) -> Option<ConfChangeV2> {
     match &entry.payload {
         Payload::ConfChangeV2(change) => Some(change.as_ref().clone()),
         Payload::ConfChange(change) => Some(change.to_v2()),
-        Payload::Normal(_) => None,
+        Payload::LeaveJoint => Some(ConfChangeV2::default()),
+        Payload::Normal(_) | Payload::TermStart | Payload::RefusedChange => None,
     }
 }
 

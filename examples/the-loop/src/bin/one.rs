@@ -42,10 +42,10 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
             node.storage_mut().persist(&ready)?;
             // 5. Send what had to wait for that.
             assert!(ready.persisted_messages.is_empty());
-            // 6. Apply what is committed. An entry without data marks the start of a term and isn't the client's.
+            // 6. Apply what is committed. Not every entry is a client's: a leader begins its term with one of its own.
             //    Then serve the reads whose index is applied.
             for entry in &ready.committed_entries {
-                if let Some(data) = entry.data().filter(|data| !data.is_empty()) {
+                if let Some(data) = entry.data() {
                     println!("apply {data:?} at index {} of term {}", entry.index, entry.term);
                     applied.push(String::from_utf8_lossy(data).into_owned());
                 }

@@ -68,9 +68,9 @@ impl Server {
             self.node.storage_mut().persist(&ready)?;
             // 5. Send what had to wait for that: votes, and acknowledgements of entries.
             network.append(&mut ready.persisted_messages);
-            // 6. Apply what is committed. An entry without data marks the start of a term and isn't the client's.
+            // 6. Apply what is committed. Not every entry is a client's: a leader begins its term with one of its own.
             for entry in &ready.committed_entries {
-                if let Some(data) = entry.data().filter(|data| !data.is_empty()) {
+                if let Some(data) = entry.data() {
                     println!("node {id}: apply {data:?} at index {} of term {}", entry.index, entry.term);
                     self.applied.push(String::from_utf8_lossy(data).into_owned());
                 }

@@ -1,6 +1,6 @@
 use std::sync::mpsc::TryRecvError;
 
-use raft_core::Term;
+use raft_core::{Payload, Term};
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn a_command_whose_place_is_taken_is_lost() {
     server.apply(&Entry::normal(Term::new(1), Index::new(5), "5".into()));
     assert_eq!(same.try_recv(), Ok(Answer::Applied(Index::new(5))));
     assert_eq!(other_term.try_recv(), Err(TryRecvError::Empty));
-    server.apply(&Entry::normal(Term::new(2), Index::new(6), Bytes::new()));
+    server.apply(&Entry { term: Term::new(2), index: Index::new(6), payload: Payload::TermStart });
     assert_eq!(other_term.try_recv(), Ok(Answer::Lost));
     // The log has an entry of term 2 at index 6, so that at index 8 none of term 1 will follow.
     assert_eq!(beyond.try_recv(), Ok(Answer::Lost));

@@ -5,8 +5,6 @@
 //! (`conf_gate`); so it never proposes a change before it has committed an entry of its own term, without which two
 //! leaders could make changes whose quorums don't meet.
 
-use alloc::sync::Arc;
-
 use raft_proto::{ConfChangeV2, Entries, Entry, Index, NodeId, Payload};
 
 use super::Leader;
@@ -97,8 +95,7 @@ impl Leader {
         if !common.membership.leaves_by_itself() || common.log.applied() < self.conf_gate {
             return;
         }
-        let payload = Payload::ConfChangeV2(Arc::new(ConfChangeV2::default()));
-        let leave = Entries::from(alloc::vec![Entry { payload, ..Entry::default() }]);
+        let leave = Entries::from(alloc::vec![Entry { payload: Payload::LeaveJoint, ..Entry::default() }]);
         match self.propose(common, &leave) {
             Ok(_) => info!(common.trace, "leaving the joint configuration", "term" => common.term),
             Err(error) => debug!(common.trace, "joint configuration not left yet", "why" => error),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use raft_proto::{
     AppendEntries, AppendEntriesReply, Body, ConfState, Entry, Heartbeat, HeartbeatReply, Index,
-    InstallSnapshot, LogPosition, Message, Propose, ReadIndex, ReadIndexReply, RequestVote, Snapshot,
-    SnapshotMetadata, Term, TransferLeader, VoteReply,
+    InstallSnapshot, LogPosition, Message, Payload, Propose, ReadIndex, ReadIndexReply, RequestVote,
+    Snapshot, SnapshotMetadata, Term, TransferLeader, VoteReply,
 };
 
 use super::{id, message};
@@ -199,6 +199,10 @@ fn a_proposal_has_entries_and_those_have_no_place_yet() {
     for placed in [position(1, 0), position(0, 1)] {
         let entry = Entry { term: placed.term, index: placed.index, ..Entry::default() };
         assert!(matches!(refusal(propose(&[Entry::default(), entry])), StepError::ProposalHasPosition));
+    }
+    for payload in [Payload::TermStart, Payload::RefusedChange, Payload::LeaveJoint] {
+        let entry = Entry { payload, ..Entry::default() };
+        assert!(matches!(refusal(propose(&[Entry::default(), entry])), StepError::ProposalOfLeadersOwn));
     }
 }
 
