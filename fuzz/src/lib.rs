@@ -11,5 +11,6 @@ pub mod network;
 pub mod oracle;
 pub mod scenario;
 pub mod simulation;
+pub mod targets;
 
 pub use simulation::{Failure, Options, Report, run};

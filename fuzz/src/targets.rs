@@ -1,0 +1,25 @@
+//! What a fuzzer drives: functions that take bytes, do with the library what the bytes say, and panic if it breaks a promise.
+//!
+//! Each is a target of cargo-fuzz (`fuzz_targets/`), and `tests/corpus.rs` runs the committed corpus through the same functions
+//! on stable. What the bytes can't do is call something that no user could call.
+//!
+//! ```console
+//! cargo +nightly fuzz run -s none --features libfuzzer step_any -- -max_total_time=60
+//! ```
+
+mod any;
+mod cluster;
+mod dice;
+mod step;
+mod watched;
+mod wire;
+
+pub use cluster::cluster;
+pub use step::step_any;
+pub use wire::wire_decode;
+
+/// A name, and what is done with the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 3] = [("wire_decode", wire_decode), ("step_any", step_any), ("cluster", cluster)];

@@ -1,0 +1,107 @@
+//! A node of which each call is watched.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+
+use raft_core::{Counters, Index, RawNode, Ready, Storage};
+
+use super::wire::must_travel;
+
+/// A node, the `Ready`s that it gave and that aren't acknowledged, and what must hold between any two calls.
+pub(super) struct Watched<S> {
+    node: RawNode<S>,
+    /// In order.
+    pub(super) out: VecDeque<Ready>,
+    /// The last entry that was handed out for application, if it is known.
+    handed_out: Option<Index>,
+    number: u64,
+}
+
+impl<S: Storage + Clone + Debug> Watched<S> {
+    /// From here on. `out` are the `Ready`s that are out already.
+    pub(super) fn new(node: RawNode<S>, out: VecDeque<Ready>) -> Watched<S> {
+        let number = out.back().map_or(0, |ready| ready.number);
+        let watched = Watched { node, out, handed_out: None, number };
+        watched.check();
+        watched
+    }
+
+    pub(super) fn node(&self) -> &RawNode<S> {
+        &self.node
+    }
+
+    /// The storage belongs to the caller, who may do with it what he likes.
+    pub(super) fn storage_mut(&mut self) -> &mut S {
+        self.node.storage_mut()
+    }
+
+    /// A call. If it is refused, nothing has changed.
+    pub(super) fn call<T, E: Debug>(
+        &mut self,
+        call: impl FnOnce(&mut RawNode<S>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.node.clone();
+        let result = call(&mut self.node);
+        if let Err(error) = &result {
+            let (before, after) = (picture(&before), picture(&self.node));
+            assert_eq!(before, after, "{error:?}, and something has changed");
+        }
+        self.check();
+        result
+    }
+
+    /// A call that can't be refused.
+    pub(super) fn tell(&mut self, call: impl FnOnce(&mut RawNode<S>)) {
+        call(&mut self.node);
+        self.check();
+    }
+
+    /// Takes a `Ready`.
+    pub(super) fn take(&mut self) -> &Ready {
+        let due = self.node.has_ready();
+        let ready = self.node.ready();
+        assert_eq!(due, !ready.is_empty(), "has_ready() and ready() disagree");
+        self.check_ready(&ready);
+        self.number = ready.number;
+        self.out.push_back(ready);
+        self.check();
+        &self.out[self.out.len() - 1]
+    }
+
+    fn check(&self) {
+        if let Err(violation) = self.node.check_invariants() {
+            panic!("{violation}: {:?}", self.node);
+        }
+        let due = self.node.has_ready();
+        assert_eq!(due, !self.node.clone().ready().is_empty(), "has_ready() and ready() disagree");
+    }
+
+    /// No entry is handed out twice or skipped, what is to be written is one piece, and what is to be sent can be.
+    fn check_ready(&mut self, ready: &Ready) {
+        assert!(ready.number > self.number, "the numbers go up");
+        if let Some(snapshot) = &ready.snapshot {
+            self.handed_out = Some(snapshot.metadata.index);
+        }
+        for entry in &ready.committed_entries {
+            if let Some(before) = self.handed_out {
+                assert_eq!(entry.index, before.next(), "the next to apply");
+            }
+            self.handed_out = Some(entry.index);
+        }
+        for pair in ready.entries.windows(2) {
+            assert_eq!(pair[1].index, pair[0].index.next(), "consecutive");
+            assert!(pair[1].term >= pair[0].term, "of terms that don't go down");
+        }
+        let id = self.node.id();
+        for message in ready.messages.iter().chain(&ready.persisted_messages) {
+            assert!(message.to != id, "a message to itself leaves: {message:?}");
+            must_travel(message);
+        }
+    }
+}
+
+/// All of a node, but for what it counts.
+fn picture<S: Debug + Storage>(node: &RawNode<S>) -> String {
+    let counters = |counters: Counters| format!("{counters:?}");
+    format!("{node:?}").replace(&counters(node.status().counters), &counters(Counters::default()))
+}
