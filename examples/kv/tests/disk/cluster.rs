@@ -60,7 +60,10 @@ impl Node {
                 self.restore(snapshot);
             }
             for entry in &ready.committed_entries {
-                self.machine.apply(entry.index, entry.data().unwrap());
+                match entry.data() {
+                    Some(command) => drop(self.machine.apply(entry.index, command)),
+                    None => self.machine.skip(entry.index),
+                }
             }
             self.raft.advance(ready).unwrap();
         }
