@@ -520,6 +520,13 @@ impl<S: Storage> Raft<S> {
         Ok(())
     }
 
+    /// A `Ready` is being cut.
+    pub(crate) fn send_unsent(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.send_unsent(&mut self.common);
+        }
+    }
+
     pub(crate) fn report_unreachable(&mut self, peer: NodeId) {
         if let Role::Leader(leader) = &mut self.role {
             leader.on_unreachable(&self.common, peer);

@@ -149,6 +149,7 @@ impl HandedOut {
         self.number = self.number.saturating_add(1);
         ready.number = self.number;
 
+        raft.send_unsent();
         let soft_state = raft.soft_state();
         ready.soft_state = (soft_state != self.soft_state).then_some(soft_state);
         self.soft_state = soft_state;

@@ -41,6 +41,8 @@ pub(crate) struct Leader {
     transferee: Option<NodeId>,
     /// Somebody was told to campaign: followers no longer keep to a lease.
     gave_up_lease: bool,
+    /// Something was appended or committed that the followers are told with the next `Ready`.
+    unsent: bool,
 }
 
 /// What may be on its way to a peer.
@@ -79,6 +81,7 @@ impl Leader {
             conf_gate: last,
             transferee: None,
             gave_up_lease: false,
+            unsent: false,
         };
         leader.append(common, [Payload::TermStart]);
         leader.broadcast_append(common);
@@ -146,7 +149,7 @@ impl Leader {
         self.conf_gate = gate;
         self.uncommitted = self.uncommitted.saturating_add(bytes);
         self.append(common, payloads);
-        self.broadcast_append(common);
+        self.spread(common);
         Ok(Appended { first, last: common.log.last().index, refused })
     }
 
@@ -219,6 +222,23 @@ impl Leader {
     /// The reads of this node whose confirmation ends with this leadership.
     pub(crate) fn into_reads(self) -> impl Iterator<Item = Bytes> {
         self.reads.into_local()
+    }
+
+    /// Tells the followers what was appended or committed: now, or with the next `Ready`, which there is for either.
+    fn spread<S: Storage>(&mut self, common: &mut Common<S>) {
+        if common.config.batch_appends {
+            self.unsent = true;
+        } else {
+            self.broadcast_append(common);
+        }
+    }
+
+    /// A `Ready` is being cut: what waited for it is sent.
+    pub(crate) fn send_unsent<S: Storage>(&mut self, common: &mut Common<S>) {
+        if core::mem::take(&mut self.unsent) {
+            self.send_what_is_due(common);
+            self.tell_commit_to_all(common);
+        }
     }
 
     fn broadcast_append<S: Storage>(&mut self, common: &mut Common<S>) {

@@ -27,6 +27,72 @@ fn appends_to(cluster: &Cluster, n: u64) -> Vec<Vec<u64>> {
     cluster.network.iter().filter_map(indexes).collect()
 }
 
+// -- what one message carries
+
+/// Five proposals before the caller takes its `Ready`.
+fn five_at_once(cluster: &mut Cluster) {
+    for command in ["a", "b", "c", "d", "e"] {
+        cluster.node_mut(1).propose(command.into()).unwrap();
+    }
+    cluster.pump(1);
+}
+
+#[test]
+fn what_is_proposed_between_two_readys_travels_in_one_message() {
+    for (batch, expected) in [(true, vec![vec![2, 3, 4, 5, 6]]), (false, (2..=6).map(|n| vec![n]).collect())]
+    {
+        let mut cluster = led(|config| config.batch_appends = batch);
+        five_at_once(&mut cluster);
+        for peer in [2, 3] {
+            assert_eq!(appends_to(&cluster, peer), expected, "batch_appends = {batch}, to {peer}");
+        }
+        cluster.settle();
+        assert_eq!((cluster.commit(1), cluster.commit(2), cluster.commit(3)), (6, 6, 6));
+    }
+}
+
+#[test]
+fn a_batch_is_divided_by_the_limit_of_a_message_and_stops_at_the_window() {
+    let mut cluster = led(|config| config.max_message_bytes = 0);
+    five_at_once(&mut cluster);
+    assert_eq!(appends_to(&cluster, 2), [[2], [3], [4], [5], [6]]);
+    let mut cluster = led(|config| {
+        config.max_message_bytes = 0;
+        config.max_inflight_messages = 2;
+    });
+    five_at_once(&mut cluster);
+    assert_eq!(appends_to(&cluster, 2), [[2], [3]]);
+    cluster.settle();
+    assert_eq!(cluster.last(2), 6, "the rest follows the acknowledgements");
+}
+
+#[test]
+fn acknowledgements_that_arrive_together_are_followed_by_one_word_of_the_commit_index() {
+    let mut cluster = led(|_| {});
+    for _ in 0..3 {
+        cluster.propose(1, "x").unwrap();
+    }
+    cluster.deliver_if(|message| is_append(message) && message.to == id(2));
+    let acknowledgements = cluster.take_if(is_append_reply);
+    assert_eq!(acknowledgements.len(), 3);
+    cluster.take_all();
+    for acknowledgement in acknowledgements {
+        cluster.node_mut(1).step(acknowledgement).unwrap();
+    }
+    cluster.pump(1);
+    let told = |n| cluster.network.iter().filter(|message| message.to == id(n)).count();
+    assert_eq!((told(2), told(3), cluster.commit(1)), (1, 1, 4));
+}
+
+#[test]
+fn a_leader_that_is_deposed_before_its_ready_sends_nothing_of_its_own() {
+    let mut cluster = led(|_| {});
+    cluster.node_mut(1).propose("x".into()).unwrap();
+    cluster.node_mut(1).step(message(2, 1, 9, heartbeat(0))).unwrap();
+    cluster.pump(1);
+    assert!(cluster.network.iter().all(|message| !is_append(message)), "{:?}", cluster.network);
+}
+
 // -- the window
 
 #[test]

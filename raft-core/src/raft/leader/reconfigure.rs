@@ -58,7 +58,7 @@ impl Leader {
         }
         if self.maybe_commit(common) {
             self.release_early_reads(common);
-            self.broadcast_append(common);
+            self.spread(common);
         } else {
             let me = common.id();
             let mut batch = Batch::default();

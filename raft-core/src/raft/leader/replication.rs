@@ -166,7 +166,7 @@ impl Leader {
         // A membership change is told even if nothing else is: others may have to act on it.
         let tells = !common.config.skip_commit_broadcast || self.conf_gate > common.log.applied();
         if news && tells {
-            self.broadcast_append(common);
+            self.spread(common);
         } else if tells && from != common.id() {
             self.tell_commit(common, from);
         }
@@ -236,7 +236,7 @@ impl Leader {
     pub(crate) fn recount<S: Storage>(&mut self, common: &mut Common<S>) {
         if self.maybe_commit(common) {
             self.release_early_reads(common);
-            self.broadcast_append(common);
+            self.spread(common);
         }
     }
 
@@ -245,6 +245,21 @@ impl Leader {
         let commit = common.log.committed();
         if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.lacks_commit(commit)) {
             send_append(common, to, peer, Empty::Allowed, &mut Batch::default());
+        }
+    }
+
+    /// Tells the peers the commit index to whom no message on its way does.
+    pub(super) fn tell_commit_to_all<S: Storage>(&mut self, common: &mut Common<S>) {
+        if common.config.skip_commit_broadcast && self.conf_gate <= common.log.applied() {
+            return;
+        }
+        let me = common.id();
+        let commit = common.log.committed();
+        let mut batch = Batch::default();
+        for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
+            if peer.lacks_commit(commit) {
+                send_append(common, id, peer, Empty::Allowed, &mut batch);
+            }
         }
     }
 
