@@ -17,6 +17,7 @@ mod tests;
 mod unstable;
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::ops::Range;
 
 use raft_proto::{Entry, HardState, Index, LogPosition, Snapshot, Term};
@@ -46,6 +47,26 @@ pub(crate) struct RaftLog<S> {
     max_apply_ahead: u64,
     /// Committed entries couldn't be read; they are asked for again after the next tick.
     read_failed: bool,
+}
+
+/// Without what is stored: that is the caller's.
+impl<S> Hash for RaftLog<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let RaftLog {
+            storage: _,
+            unstable,
+            in_flight,
+            pages,
+            committed,
+            handed,
+            applied,
+            async_writes,
+            max_apply_ahead,
+            read_failed,
+        } = self;
+        (unstable, in_flight, pages, committed, handed, applied).hash(state);
+        (async_writes, max_apply_ahead, read_failed).hash(state);
+    }
 }
 
 /// What follows from an append that a leader sent (§5.3), before anything is changed.

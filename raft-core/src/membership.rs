@@ -14,7 +14,7 @@ pub use changer::ConfChangeError;
 use crate::quorum::{JointQuorum, MajorityQuorum};
 
 /// A configuration that is known to be valid.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Configuration {
     voters: JointQuorum,
     learners: Vec<NodeId>,

@@ -24,7 +24,7 @@ pub(crate) use inflights::Inflights;
 pub(crate) use table::ProgressTable;
 
 /// How the leader sends to a peer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum ProgressState {
     /// The leader doesn't know where the logs agree: one message at a time.
     Probe,
@@ -38,7 +38,7 @@ pub(crate) enum ProgressState {
 }
 
 /// A peer, as its leader sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Progress {
     /// The log is known to agree, durably, up to here.
     match_index: Index,
@@ -60,7 +60,7 @@ pub(crate) struct Progress {
 }
 
 /// The limits on what is on its way to a peer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Window {
     pub(crate) messages: u32,
     pub(crate) bytes: u64,

@@ -55,7 +55,7 @@ pub(crate) struct Raft<S> {
 }
 
 /// A role, with the state that only it has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Role {
     Follower(Follower),
     Candidate(Candidate),

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use raft_proto::{
@@ -453,6 +454,15 @@ impl<S: Storage> RawNode<S> {
     /// The storage that it reads, to write what a `Ready` asks for, or to compact it up to an index that is applied.
     pub fn storage_mut(&mut self) -> &mut S {
         self.raft.common.log.storage_mut()
+    }
+
+    /// Feeds into `state` whatever decides how this node goes on, so that who explores all runs of a cluster can tell where
+    /// two of them meet. Left out are: the settings and what the storage holds, which the caller knows; the numbers of
+    /// `Ready`s and the counters, which decide nothing; and the random numbers, which decide the next election time-out only,
+    /// so the caller must set it itself, after each call ([`set_election_timeout`](RawNode::set_election_timeout)).
+    pub fn hash_state(&self, state: &mut impl Hasher) {
+        let RawNode { raft: Raft { common, role }, handed_out } = self;
+        (common, role, handed_out).hash(state);
     }
 
     /// Checks what must hold between any two calls. For tests: it costs more than the calls themselves.

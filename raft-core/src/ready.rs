@@ -1,6 +1,7 @@
 //! What the core asks of its caller, and how it is cut from the outbox and the log.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use raft_proto::{Entry, HardState, Message, Snapshot};
 
@@ -119,6 +120,14 @@ pub(crate) struct HandedOut {
     soft_state: SoftState,
     hard_state: HardState,
     lost: Option<DataLoss>,
+}
+
+/// Without the number, by which nothing is decided.
+impl Hash for HandedOut {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let HandedOut { number: _, soft_state, hard_state, lost } = self;
+        (soft_state, hard_state, lost).hash(state);
+    }
 }
 
 impl HandedOut {

@@ -15,6 +15,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use raft_proto::{Index, Message, Term};
 
@@ -33,8 +34,16 @@ pub(crate) struct Write {
     pub(crate) own: Vec<OwnAnswer>,
 }
 
+/// Without the number: writes are acknowledged in order, and only the order matters.
+impl Hash for Write {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Write { number: _, term, covers, snapshot, own } = self;
+        (term, covers, snapshot, own).hash(state);
+    }
+}
+
 /// Something that a node tells itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct OwnAnswer {
     /// How many of the `Ready`'s `persisted_messages` came before it.
     pub(crate) after: usize,
@@ -42,7 +51,7 @@ pub(crate) struct OwnAnswer {
 }
 
 /// The writes in flight, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct InFlight {
     writes: VecDeque<Write>,
 }

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use raft_proto::{Entry, Index};
 
 /// A batch of committed entries that was handed out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Page {
     last: Index,
     encoded: u64,
@@ -13,7 +13,7 @@ struct Page {
 }
 
 /// The batches that are being applied, and their limit in encoded bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Pages {
     limit: u64,
     pages: VecDeque<Page>,

@@ -11,7 +11,7 @@ use raft_proto::{Entry, Index, LogPosition, Snapshot, Term};
 ///   ─────────────┼─────────────────────────────┼────────────────────
 ///           base ┘                      handed ┘              last()
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Unstable {
     /// The last position before `entries`: durable, or that of `snapshot`.
     base: LogPosition,
@@ -21,7 +21,7 @@ pub(crate) struct Unstable {
     handed: Index,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct PendingSnapshot {
     snapshot: Snapshot,
     handed: bool,

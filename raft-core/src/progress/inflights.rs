@@ -10,7 +10,7 @@ use super::Window;
 const KEEP_CAPACITY: usize = 32;
 
 /// The appends with entries that a peer hasn't acknowledged. It grows as it is used, up to the window.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Inflights {
     /// The last index and the payload bytes of each message, in order.
     messages: VecDeque<(Index, u64)>,

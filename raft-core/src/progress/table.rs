@@ -7,7 +7,7 @@ use raft_proto::{Index, NodeId};
 use super::Progress;
 
 /// A sorted table: a cluster is small, and is walked far more often than it is searched.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct ProgressTable {
     rows: Vec<(NodeId, Progress)>,
 }

@@ -5,7 +5,7 @@ use raft_proto::{Index, NodeId};
 use super::{MajorityQuorum, VoteResult};
 
 /// The voters of a configuration: the incoming half, and in a joint configuration the outgoing one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct JointQuorum {
     /// The voters of the configuration, or of the one that is being entered.
     pub incoming: MajorityQuorum,

@@ -8,7 +8,7 @@ use super::VoteResult;
 
 /// A set of voters, in ascending order. The empty one stands for "no condition": it agrees to everything, as the
 /// outgoing half of a configuration that isn't joint does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MajorityQuorum {
     voters: Vec<NodeId>,
 }

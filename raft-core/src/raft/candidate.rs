@@ -11,7 +11,7 @@ use crate::storage::Storage;
 use crate::trace::info;
 
 /// A node that wants to lead. The votes exist only here, so every election starts without any.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Candidate {
     ballot: Ballot,
     /// The first answer of each node.

@@ -6,7 +6,7 @@ mod tests;
 use super::rng::Rng;
 
 /// The timers of a node (§5.2).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Clock {
     election_ticks: u32,
     heartbeat_ticks: u32,

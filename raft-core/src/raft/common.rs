@@ -1,6 +1,7 @@
 //! What all roles share, and what a handler can ask for.
 
 use alloc::collections::BTreeMap;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use raft_proto::{Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term};
@@ -79,6 +80,33 @@ pub(crate) enum Timer {
     /// It goes on: only a node that gives its vote or hears from a leader waits anew (§5.2). One that refuses a vote
     /// mustn't, or a candidate that can't win keeps those quiet who could.
     Keep,
+}
+
+/// What [`RawNode::hash_state`](crate::RawNode::hash_state) says of it.
+impl<S> Hash for Common<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Common {
+            config: _,
+            term,
+            vote,
+            log,
+            membership,
+            applied_membership,
+            outbox,
+            clock,
+            rng: _,
+            bound_until,
+            durable_term,
+            next_read,
+            changed_at,
+            groups,
+            lost,
+            counters: _,
+            trace: _,
+        } = self;
+        (term, vote, log, membership, applied_membership, outbox, clock).hash(state);
+        (bound_until, durable_term, next_read, changed_at, groups, lost).hash(state);
+    }
 }
 
 impl<S: Storage> Common<S> {

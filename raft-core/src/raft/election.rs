@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use crate::trace::{debug, info};
 
 /// A vote, or the question whether one would be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ballot {
     PreVote,
     Vote,

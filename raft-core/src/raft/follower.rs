@@ -17,14 +17,14 @@ use crate::storage::Storage;
 use crate::trace::{debug, info};
 
 /// A node that follows a leader, or waits for one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
     /// Reads that were passed on to the leader, oldest first.
     reads: VecDeque<ForwardedRead>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct ForwardedRead {
     id: u64,
     context: Bytes,

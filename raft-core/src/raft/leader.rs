@@ -24,7 +24,7 @@ use read_index::Reads;
 use replication::Batch;
 
 /// The node that handles the clients' requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leader {
     /// What is known of each peer.
     pub(crate) progress: ProgressTable,

@@ -7,7 +7,7 @@ use raft_proto::{Body, Message};
 use crate::report::{DroppedRead, ReadState, TransferOutcome};
 
 /// What waits for the next `Ready`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Outbox {
     /// May leave at once.
     pub(crate) messages: Vec<Message>,

@@ -30,6 +30,7 @@ mod joint;
 mod layering;
 mod leases;
 mod lost_data;
+mod meeting;
 mod membership;
 mod options;
 mod pipeline;

@@ -29,7 +29,7 @@ use crate::storage::Storage;
 use crate::trace::debug;
 
 /// Who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     /// This node's own caller.
     Local,
@@ -38,7 +38,7 @@ pub(crate) enum Origin {
 }
 
 /// A read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Read {
     pub(crate) origin: Origin,
     pub(crate) context: Bytes,
@@ -46,7 +46,7 @@ pub(crate) struct Read {
 }
 
 /// The reads that wait, and the rounds they wait for. They belong to one leadership.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Reads {
     /// Wait for the first commit of the term.
     early: Vec<Read>,
@@ -62,7 +62,7 @@ pub(super) struct Reads {
     lease_wanted_until: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct PendingRead {
     read: Read,
     index: Index,
