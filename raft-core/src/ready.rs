@@ -43,7 +43,9 @@ pub struct Ready {
     /// Term, vote and commit index, if any changed.
     pub hard_state: Option<HardState>,
     /// The write must reach the disk (fsync) before it is acknowledged. False if only the commit index changed, which
-    /// may be lost: then an acknowledgement may follow at once.
+    /// may be lost: then an acknowledgement may follow at once. But when a later write is durable, this must be too: a
+    /// node that holds the end of a membership change and forgot that its beginning is committed would act by a
+    /// configuration which is two steps behind.
     pub must_sync: bool,
 
     // -- to send when everything in this Ready, and in those before, is durable
