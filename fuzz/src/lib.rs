@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod explore;
 pub mod machine;
 pub mod network;
 pub mod oracle;
