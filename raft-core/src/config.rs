@@ -38,6 +38,9 @@ pub struct Config {
     /// must agree. For an election time-out after each such read the heartbeats ask the followers for a promise, and an
     /// election waits for what was promised; a restarted node waits an election time-out before it votes. Lease reads are
     /// linearizable only while no clock runs faster or slower than `lease_drift_ticks` allow. Default false.
+    ///
+    /// A node without it gives no promise, and a leader with it can't tell. So switch it on by restarting every node with it
+    /// before the first such read, and off by restarting them an election time-out after the last.
     pub lease_reads: bool,
 
     /// Ticks by which a leader's lease ends before the followers' promise does. Default 1; a tenth of
@@ -188,7 +191,7 @@ pub enum ConfigError {
     DriftLeavesNoLease,
     /// `applied` is beyond [`Index::LIMIT`].
     AppliedOutOfRange,
-    /// A setting that can't change while the node runs: its id, its ticks, `async_writes`, `applied`, `seed`.
+    /// A setting that can't change while the node runs: its id, its ticks, `async_writes`, `lease_reads`, `applied`, `seed`.
     FixedAtStart,
 }
 
@@ -204,7 +207,7 @@ impl fmt::Display for ConfigError {
             ConfigError::LeaseNeedsCheckQuorum => "lease_reads needs check_quorum",
             ConfigError::DriftLeavesNoLease => "lease_drift_ticks must be less than election_ticks - 1",
             ConfigError::FixedAtStart => {
-                "id, ticks, async_writes, applied and seed can't change while the node runs"
+                "id, ticks, async_writes, lease_reads, applied and seed can't change while the node runs"
             }
             ConfigError::AppliedOutOfRange => "applied is beyond the largest index",
         })

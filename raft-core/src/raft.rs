@@ -296,6 +296,9 @@ impl<S: Storage> Raft<S> {
     }
 
     fn campaign_by_timeout(&mut self) -> Result<(), CampaignError> {
+        if self.common.is_bound() {
+            return Err(CampaignError::BoundByLease);
+        }
         election::may_campaign(&self.common)?;
         let next = if self.common.config.pre_vote {
             Next::PreCampaign
@@ -311,9 +314,6 @@ impl<S: Storage> Raft<S> {
         let view = self.view();
         if view.role == RoleKind::Leader {
             return Err(CampaignError::AlreadyLeader);
-        }
-        if self.common.is_bound() {
-            return Err(CampaignError::BoundByLease);
         }
         self.campaign_by_timeout()
     }
@@ -391,10 +391,14 @@ impl<S: Storage> Raft<S> {
         let state = common.membership.to_conf_state();
         info!(common.trace, "membership", "voters" => Ids(&state.voters), "outgoing" => Ids(&state.voters_outgoing),
             "learners" => Ids(&state.learners), "learners_next" => Ids(&state.learners_next));
-        if let Role::Leader(leader) = &mut self.role {
-            let next = leader.on_membership(common, &renewed);
-            self.become_next(next);
-        }
+        let next = match &mut self.role {
+            Role::Leader(leader) => leader.on_membership(common, &renewed),
+            Role::Candidate(_) if !common.membership.is_voter(common.id()) => {
+                Next::Follow { term: common.term, leader: None, timer: Timer::Restart }
+            }
+            Role::Candidate(_) | Role::Follower(_) => Next::Stay,
+        };
+        self.become_next(next);
         Ok(state)
     }
 
@@ -508,6 +512,7 @@ impl<S: Storage> Raft<S> {
                 config.election_ticks,
                 config.heartbeat_ticks,
                 config.async_writes,
+                config.lease_reads,
                 config.applied,
                 config.seed,
             )

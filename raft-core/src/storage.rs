@@ -60,7 +60,13 @@ pub trait Storage {
     -> Result<(), StorageError>;
 
     /// A snapshot for the node `to`, of index `at_least` or above: an older one might not name that node, which would then
-    /// refuse it, each time that it is sent. Where there is none, the caller should make one now.
+    /// refuse it, each time that it is sent. So one that is older, or doesn't name it, isn't sent: it counts as a failure of the
+    /// storage ([`Inconsistency::SnapshotTooOld`], [`Inconsistency::SnapshotForOthers`]). Where there is none, the caller should
+    /// make one now.
+    ///
+    /// Its index, state and configuration must be those of one moment. It isn't asked for while a membership change is being
+    /// applied ([`apply_conf_change`](crate::RawNode::apply_conf_change)), but may be between that call and
+    /// [`on_applied`](crate::RawNode::on_applied).
     /// [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
     /// it hears from that node next.
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError>;
@@ -104,6 +110,10 @@ pub enum Inconsistency {
     EmptySnapshot,
     /// A snapshot whose configuration isn't one.
     SnapshotConfState,
+    /// A snapshot of a lower index than asked for.
+    SnapshotTooOld,
+    /// A snapshot whose configuration doesn't name the node that it was asked for.
+    SnapshotForOthers,
 }
 
 impl fmt::Display for Inconsistency {
@@ -119,6 +129,10 @@ impl fmt::Display for Inconsistency {
             Inconsistency::OutOfRange => "an index or a term is beyond the limit",
             Inconsistency::EmptySnapshot => "the snapshot has index zero",
             Inconsistency::SnapshotConfState => "the snapshot's configuration is not valid",
+            Inconsistency::SnapshotTooOld => "the snapshot is older than asked for",
+            Inconsistency::SnapshotForOthers => {
+                "the snapshot's configuration doesn't name the node that it is for"
+            }
         })
     }
 }

@@ -65,8 +65,11 @@ impl Candidate {
         if ballot != self.ballot {
             return Next::Stay;
         }
-        if let VoteReply::Refused { commit } = reply {
-            learn_commit(common, commit);
+        if let VoteReply::Refused { commit } = reply
+            && learn_commit(common, commit)
+        {
+            // The votes were asked for under a configuration that is over: by the next, this node may have none.
+            return Next::Follow { term: common.term, leader: None, timer: Timer::Keep };
         }
         if !self.votes.iter().any(|(id, _)| *id == from) {
             self.votes.push((from, reply == VoteReply::Granted));
@@ -88,10 +91,12 @@ impl Candidate {
 /// Who refuses tells what it knows to be committed. If this log has that entry, it is committed here too. That matters if a
 /// membership change is among it, by which this node may win without the one that refused: a cluster whose leader removed
 /// or demoted itself, and was not heard again, might never elect another. Anything else the next leader tells.
-fn learn_commit<S: Storage>(common: &mut Common<S>, commit: LogPosition) {
+///
+/// Returns whether a membership change became committed.
+fn learn_commit<S: Storage>(common: &mut Common<S>, commit: LogPosition) -> bool {
     let known = common.log.committed();
     if commit.index <= known || commit.term.is_zero() {
-        return;
+        return false;
     }
     let changes = common
         .log
@@ -100,9 +105,12 @@ fn learn_commit<S: Storage>(common: &mut Common<S>, commit: LogPosition) {
     match changes {
         Ok(true) => {
             info!(common.trace, "commit learned from a refusal", "commit" => commit);
-            common.log.commit_to(commit.index);
+            common.log.commit_to(commit.index)
         }
-        Ok(false) => {}
-        Err(error) => common.storage_failed(&error),
+        Ok(false) => false,
+        Err(error) => {
+            common.storage_failed(&error);
+            false
+        }
     }
 }

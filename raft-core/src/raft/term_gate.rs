@@ -198,7 +198,10 @@ pub(crate) fn validate(id: NodeId, membership: &Configuration, message: &Message
         }
         Body::RequestVote(vote) | Body::PreVote(vote) => in_range(vote.last.index),
         Body::InstallSnapshot(install) => validate_snapshot(message.term, &install.snapshot),
-        Body::Heartbeat(heartbeat) => in_range(heartbeat.commit),
+        Body::Heartbeat(heartbeat) => {
+            in_range(heartbeat.commit)?;
+            in_range(heartbeat.relied)
+        }
         Body::ReadIndexReply(reply) => in_range(reply.index),
         Body::RequestVoteReply(_)
         | Body::PreVoteReply(_)

@@ -1,7 +1,8 @@
 //! Reads by a lease (thesis §6.4.1): a quorum has promised not to elect another leader for a while. It is asked to only
 //! while somebody reads by lease.
 
-use raft_core::{Body, CampaignError, Config, Message, ReadMode, RoleKind};
+use raft_core::ConfChangeKind::AddVoter;
+use raft_core::{Body, CampaignError, Config, ConfigError, Message, ReadMode, RoleKind};
 
 use crate::cluster::{Cluster, Disk, asynchronous};
 use crate::words::*;
@@ -306,4 +307,42 @@ fn a_follower_promises_to_a_heartbeat_with_a_round_and_to_no_other() {
         let bound = matches!(cluster.node_mut(2).campaign(), Err(CampaignError::BoundByLease));
         assert_eq!(bound, binds);
     }
+}
+
+#[test]
+fn a_promise_holds_whatever_its_giver_is_told_to_do() {
+    let mut cluster = leased(leases);
+    cluster.node_mut(2).set_election_timeout(0);
+    cluster.tick(2);
+    assert_eq!(cluster.role(2), RoleKind::Follower);
+    assert!(matches!(cluster.node_mut(2).campaign(), Err(CampaignError::BoundByLease)));
+}
+
+#[test]
+fn leases_are_not_switched_while_a_node_runs() {
+    // A leader that has them would take the echo of a follower without them for a promise.
+    for on in [true, false] {
+        let mut cluster = led(|config| config.lease_reads = !on);
+        let switched = cluster.node_mut(1).reconfigure(|config| config.lease_reads = on);
+        assert_eq!(switched, Err(ConfigError::FixedAtStart));
+    }
+}
+
+/// Of the two who promised, only one is among the five of the new configuration's quorum: nodes 3, 4 and 5 have promised nothing.
+#[test]
+fn a_lease_does_not_outlive_a_membership_change() {
+    let mut cluster = Cluster::with_spares(&[1, 2, 3], &[4, 5], leases);
+    cluster.elect(1);
+    cluster.rounds(1);
+    cluster.cut_link(1, 3);
+    cluster.read(1, "first", ReadMode::Lease).unwrap();
+    cluster.settle();
+    assert!(serves(&mut cluster, 1));
+    cluster.heal();
+    cluster.change_and_settle(1, change(&[(AddVoter, 4)]));
+    assert!(!serves(&mut cluster, 1), "a round of the new configuration comes first");
+    cluster.settle();
+    assert!(serves(&mut cluster, 1));
+    cluster.change_and_settle(1, change(&[(AddVoter, 5)]));
+    assert!(!serves(&mut cluster, 1));
 }

@@ -25,6 +25,7 @@ mod words;
 mod disruption;
 mod election;
 mod explain;
+mod given_snapshots;
 mod hostile;
 mod joint;
 mod layering;

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use raft_core::ConfChangeKind::{AddLearner, AddVoter, Remove, Update};
 use raft_core::{
-    Body, CampaignError, ConfChange, ConfChangeError, ConfChangeProposal, ConfChangeRefusal,
+    Body, CampaignError, ConfChange, ConfChangeError, ConfChangeKind, ConfChangeProposal, ConfChangeRefusal,
     ConfChangeTransition, ConfState, Config, Entry, HardState, MemoryStorage, Message, Payload, PeerState,
     ProposeError, RawNode, ReadMode, RoleKind,
 };
 
-use crate::cluster::{Cluster, asynchronous, figure_2};
+use crate::cluster::{Cluster, asynchronous, disk_with, figure_2};
 use crate::words::*;
 
 /// Node 1 leads these voters; the spares are no members.
@@ -543,4 +543,51 @@ fn a_leader_has_one_answer_for_a_message_of_one_who_left() {
     let implicit = transition(ConfChangeTransition::JointImplicit, &[(AddVoter, 3)]);
     cluster.change_and_settle(1, implicit);
     assert_eq!(cluster.conf_state(1), conf_state(&[1, 2, 3], &[]), "entered and left");
+}
+
+// -- a candidate and its configuration
+
+/// Node 1 has the entry that removes or demotes it, and doesn't know that it is committed. Nodes 2, 3 and 4 are the others.
+fn about_to_leave(kind: ConfChangeKind, pre_vote: bool) -> Cluster {
+    let mut disk = disk_with(&[1, 2, 3, 4], &[1], 1);
+    let payload = Payload::ConfChangeV2(change(&[(kind, 1)]).into());
+    disk.append(&[Entry { term: term(1), index: index(2), payload }]).unwrap();
+    let mut cluster = Cluster::from_disks([(1, disk)], |config| {
+        figure_2(config);
+        config.pre_vote = pre_vote;
+    });
+    cluster.node_mut(1).campaign().unwrap();
+    cluster.pump(1);
+    cluster
+}
+
+/// It would lead a configuration that it isn't in: no proposal would be taken, and nothing would end that.
+#[test]
+fn a_candidate_that_learns_of_its_removal_does_not_win() {
+    for kind in [Remove, AddLearner] {
+        for pre_vote in [false, true] {
+            let mut cluster = about_to_leave(kind, pre_vote);
+            let grant = || if pre_vote { pre_granted() } else { granted() };
+            let refusal = if pre_vote { pre_refused_knowing(at(1, 2)) } else { refused_knowing(at(1, 2)) };
+            cluster.step(message(2, 1, if pre_vote { 1 } else { 2 }, refusal)).unwrap();
+            assert_eq!(cluster.role(1), RoleKind::Follower, "{kind:?}, pre-vote {pre_vote}");
+            cluster.step(message(3, 1, 2, grant())).unwrap();
+            cluster.step(message(4, 1, 2, grant())).unwrap();
+            assert_eq!(cluster.role(1), RoleKind::Follower, "{kind:?}, pre-vote {pre_vote}");
+            assert_eq!(cluster.conf_state(1).voters, ids(&[2, 3, 4]));
+            cluster.ticks(1, 100);
+            assert_eq!(cluster.role(1), RoleKind::Follower, "it has no vote");
+        }
+    }
+}
+
+#[test]
+fn a_candidate_that_applies_its_removal_is_one_no_longer() {
+    for kind in [Remove, AddLearner] {
+        let mut cluster = about_to_leave(kind, false);
+        assert_eq!(cluster.role(1), RoleKind::Candidate);
+        // A careless caller applies it before it is committed.
+        cluster.node_mut(1).apply_conf_change(&change(&[(kind, 1)])).unwrap();
+        assert_eq!(cluster.role(1), RoleKind::Follower);
+    }
 }

@@ -113,6 +113,10 @@ pub fn pre_granted() -> Body {
     Body::PreVoteReply(VoteReply::Granted)
 }
 
+pub fn pre_refused_knowing(commit: LogPosition) -> Body {
+    Body::PreVoteReply(VoteReply::Refused { commit })
+}
+
 pub fn pre_refused() -> Body {
     Body::PreVoteReply(VoteReply::REFUSED)
 }

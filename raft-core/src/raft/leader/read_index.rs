@@ -224,6 +224,12 @@ impl Leader {
         }
     }
 
+    /// The members have changed: who promised isn't a quorum of the new configuration, perhaps. The next round is of all.
+    pub(super) fn end_lease(&mut self) {
+        self.reads.quorum_heard = None;
+        self.reads.sent.clear();
+    }
+
     /// Has a quorum promised not to elect another leader yet?
     pub(crate) fn holds_lease<S: Storage>(&self, common: &Common<S>) -> bool {
         if self.gave_up_lease || self.transferee.is_some() || !common.config.lease_reads {

@@ -49,6 +49,7 @@ impl Leader {
     /// The membership has changed; `renewed` are nodes that were taken out and brought in again.
     pub(crate) fn on_membership<S: Storage>(&mut self, common: &mut Common<S>, renewed: &[NodeId]) -> Next {
         self.rebuild_progress(common, renewed);
+        self.end_lease();
         if !common.membership.is_voter(common.id()) {
             if common.config.step_down_on_removal {
                 info!(common.trace, "removed", "term" => common.term);
@@ -56,15 +57,16 @@ impl Leader {
             }
             return Next::Stay;
         }
-        if self.maybe_commit(common) {
+        let news = self.maybe_commit(common);
+        if news {
             self.release_early_reads(common);
-            self.spread(common);
-        } else {
-            let me = common.id();
-            let mut batch = Batch::default();
-            for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
-                replication::send_append(common, id, peer, Empty::NotAllowed, &mut batch);
-            }
+        }
+        // The caller is in the midst of applying: a snapshot that it gave now could hold the state of before the change with the
+        // configuration of after it. Who needs one gets it with its next answer to a heartbeat.
+        let (me, empty) = (common.id(), if news { Empty::Allowed } else { Empty::NotAllowed });
+        let mut batch = Batch::default();
+        for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
+            replication::send_log(common, id, peer, empty, &mut batch);
         }
         // With fewer voters, what was answered may be a quorum now.
         self.release_confirmed(common);

@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use raft_proto::{AppendEntries, Body, Entries, Heartbeat, Index, InstallSnapshot, LogPosition, NodeId};
+use raft_proto::{
+    AppendEntries, Body, Entries, Heartbeat, Index, InstallSnapshot, LogPosition, NodeId, Snapshot,
+    SnapshotMetadata,
+};
 
 use super::Leader;
 use crate::error::StepError;
@@ -44,6 +47,15 @@ impl Batch {
     }
 }
 
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Yes,
+    No,
+    /// The part of the log that the peer lacks is compacted away.
+    NeedsSnapshot,
+}
+
 /// Sends a peer the next part of the log, or a snapshot if that part is compacted away. Returns whether anything was
 /// sent.
 pub(super) fn send_append<S: Storage>(
@@ -53,8 +65,23 @@ pub(super) fn send_append<S: Storage>(
     empty: Empty,
     batch: &mut Batch,
 ) -> bool {
+    match send_log(common, to, peer, empty, batch) {
+        Sent::Yes => true,
+        Sent::No => false,
+        Sent::NeedsSnapshot => send_snapshot(common, to, peer),
+    }
+}
+
+/// Sends a peer the next part of the log, if it is there.
+pub(super) fn send_log<S: Storage>(
+    common: &mut Common<S>,
+    to: NodeId,
+    peer: &mut Progress,
+    empty: Empty,
+    batch: &mut Batch,
+) -> Sent {
     if peer.is_paused() {
-        return false;
+        return Sent::No;
     }
     let prev = peer.next_index().prev();
     let read = common.log.term(prev).and_then(|term| {
@@ -64,7 +91,7 @@ pub(super) fn send_append<S: Storage>(
     });
     let (term, entries) = match read {
         Ok(read) => read,
-        Err(StorageError::Compacted | StorageError::Unavailable) => return send_snapshot(common, to, peer),
+        Err(StorageError::Compacted | StorageError::Unavailable) => return Sent::NeedsSnapshot,
         Err(
             error @ (StorageError::Fetching
             | StorageError::SnapshotTemporarilyUnavailable
@@ -72,11 +99,11 @@ pub(super) fn send_append<S: Storage>(
             | StorageError::Other(_)),
         ) => {
             common.storage_failed(&error);
-            return false;
+            return Sent::No;
         }
     };
     if entries.is_empty() && empty == Empty::NotAllowed {
-        return false;
+        return Sent::No;
     }
     let commit = common.log.committed();
     let last = entries.last().map_or(prev, |entry| entry.index);
@@ -84,7 +111,7 @@ pub(super) fn send_append<S: Storage>(
     peer.on_sent(entries.len(), last, bytes, commit);
     let prev = LogPosition::new(term, prev);
     common.send(to, Body::AppendEntries(AppendEntries { prev, entries, commit }));
-    true
+    Sent::Yes
 }
 
 /// Sends a peer a snapshot (§7), if it was heard recently: one that can't be reached would only cost the work.
@@ -93,29 +120,7 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
         debug!(common.trace, "no snapshot for a peer that is silent", "to" => to);
         return false;
     }
-    let pending = common.log.pending_snapshot().cloned();
-    let snapshot = match pending {
-        Some(snapshot) => Ok(snapshot),
-        None => common.log.first_index().and_then(|first| {
-            // From there on the log can follow, and the configuration names whom it is for: a node refuses a snapshot
-            // that doesn't name it.
-            let at_least = first.prev().max(common.changed_at);
-            common.log.storage().snapshot(at_least, to)
-        }),
-    };
-    let snapshot = snapshot.and_then(|snapshot| {
-        if snapshot.metadata.index.is_zero() {
-            return Err(StorageError::Inconsistent(Inconsistency::EmptySnapshot));
-        }
-        if snapshot.metadata.index > Index::LIMIT || snapshot.metadata.term > common.term {
-            return Err(StorageError::Inconsistent(Inconsistency::OutOfRange));
-        }
-        match Configuration::from_conf_state(&snapshot.metadata.conf_state) {
-            Ok(_) => Ok(snapshot),
-            Err(_) => Err(StorageError::Inconsistent(Inconsistency::SnapshotConfState)),
-        }
-    });
-    let snapshot = match snapshot {
+    let snapshot = match read_snapshot(common, to) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             common.storage_failed(&error);
@@ -127,6 +132,28 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
     peer.become_snapshot(snapshot.metadata.index);
     common.send(to, Body::InstallSnapshot(InstallSnapshot { snapshot }));
     true
+}
+
+/// A snapshot from whose end the log can follow, and whose configuration names whom it is for: a node refuses any other, and
+/// would be sent it again without end. One that isn't like that is an error of the storage, which is counted.
+fn read_snapshot<S: Storage>(common: &Common<S>, to: NodeId) -> Result<Snapshot, StorageError> {
+    let at_least = common.log.first_index()?.prev().max(common.changed_at);
+    let snapshot = common.log.storage().snapshot(at_least, to)?;
+    let SnapshotMetadata { conf_state, index, term } = &snapshot.metadata;
+    let wrong = if index.is_zero() {
+        Inconsistency::EmptySnapshot
+    } else if *index > Index::LIMIT || *term > common.term {
+        Inconsistency::OutOfRange
+    } else if *index < at_least {
+        Inconsistency::SnapshotTooOld
+    } else {
+        match Configuration::from_conf_state(conf_state) {
+            Ok(members) if members.contains(to) => return Ok(snapshot),
+            Ok(_) => Inconsistency::SnapshotForOthers,
+            Err(_) => Inconsistency::SnapshotConfState,
+        }
+    };
+    Err(StorageError::Inconsistent(wrong))
 }
 
 impl Leader {
