@@ -292,7 +292,7 @@ impl World {
         let result = raw.step(message);
         if let Body::PreVote(_) = before.0 {
             let mut after = raw.status();
-            after.counters = before.1.counters;
+            after.basic.counters = before.1.counters;
             if after != before.1 {
                 return Err(format!("22: a pre-vote changed node {id}"));
             }

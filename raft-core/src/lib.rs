@@ -113,7 +113,9 @@ pub use report::{
     ConfChangeProposal, ConfChangeRefusal, Counters, DataLoss, DroppedRead, Proposal, ReadMode, ReadState,
     RoleKind, SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
 };
-pub use status::{PeerState, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
+pub use status::{
+    BasicStatus, PeerState, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits,
+};
 pub use storage::{Inconsistency, InitialState, MemoryStorage, Storage, StorageError};
 
 pub use raft_proto as proto;

@@ -21,7 +21,9 @@ use crate::raft::Raft;
 use crate::raft::invariants::{self, Violation};
 use crate::ready::{HandedOut, Ready};
 use crate::report::{ConfChangeProposal, Proposal, ReadMode, RoleKind, SnapshotStatus};
-use crate::status::{self, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
+use crate::status::{
+    self, BasicStatus, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits,
+};
 use crate::storage::Storage;
 use crate::trace::Trace;
 
@@ -416,12 +418,18 @@ impl<S: Storage> RawNode<S> {
         status::peer(&self.raft, id)
     }
 
-    /// A leader's view of all members, without the rest of [`status`](RawNode::status); empty in other roles.
+    /// A leader's view of all members, itself included, in ascending order; empty in other roles. Costs a row for each.
     pub fn progress(&self) -> Vec<PeerStatus> {
         status::progress(&self.raft)
     }
 
-    /// All of it. Costs a copy of the configuration and of the progress.
+    /// What has no size of all that this node knows of itself. Costs no more than the copy: nothing is allocated.
+    pub fn basic_status(&self) -> BasicStatus {
+        BasicStatus::of(&self.raft)
+    }
+
+    /// All of it: [`basic_status`](RawNode::basic_status), [`conf_state`](RawNode::conf_state) and
+    /// [`progress`](RawNode::progress), for the price of all three.
     pub fn status(&self) -> Status {
         Status::of(&self.raft)
     }

@@ -3,6 +3,7 @@
 mod explain;
 
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use raft_proto::{ConfState, Index, NodeId, Term};
 
@@ -14,10 +15,10 @@ use crate::storage::Storage;
 pub use explain::{WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits};
 pub(crate) use explain::{why_not_committed, why_not_leader, why_paused, why_read_waits};
 
-/// The state of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The state of a node but for what has a size: it is copied, and nothing is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Status {
+pub struct BasicStatus {
     /// This node.
     pub id: NodeId,
     /// Its current term.
@@ -36,8 +37,6 @@ pub struct Status {
     pub last: Index,
     /// The last index of its log that is known to be durable.
     pub durable: Index,
-    /// The configuration that it acts by.
-    pub conf_state: ConfState,
     /// Ticks since it heard from its leader, gave its vote or began to campaign; a leader's since it checked its quorum.
     pub election_elapsed: u32,
     /// The ticks after which it campaigns.
@@ -52,10 +51,33 @@ pub struct Status {
     pub transferee: Option<NodeId>,
     /// Reads that wait to be confirmed.
     pub pending_reads: usize,
-    /// A leader's view of all members, itself included, in ascending order; empty in other roles.
-    pub progress: Vec<PeerStatus>,
     /// What it has counted since its start.
     pub counters: Counters,
+}
+
+/// The state of a node. It costs a copy of the configuration, and at a leader of a row for each member: where that is too much,
+/// [`basic_status`](crate::RawNode::basic_status) is what costs neither, and [`progress`](crate::RawNode::progress) and
+/// [`conf_state`](crate::RawNode::conf_state) are the two others alone.
+///
+/// It reads like a [`BasicStatus`]: `status.term` is `status.basic.term`. Serialised, the two are one as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Status {
+    /// What has no size.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub basic: BasicStatus,
+    /// The configuration that it acts by.
+    pub conf_state: ConfState,
+    /// A leader's view of all members, itself included, in ascending order; empty in other roles.
+    pub progress: Vec<PeerStatus>,
+}
+
+impl Deref for Status {
+    type Target = BasicStatus;
+
+    fn deref(&self) -> &BasicStatus {
+        &self.basic
+    }
 }
 
 /// A member, as its leader sees it.
@@ -134,11 +156,11 @@ pub(crate) fn pending_reads<S: Storage>(raft: &Raft<S>) -> usize {
     }
 }
 
-impl Status {
-    pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> Status {
+impl BasicStatus {
+    pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> BasicStatus {
         let common = &raft.common;
         let soft_state = raft.soft_state();
-        Status {
+        BasicStatus {
             id: common.id(),
             term: common.term,
             vote: common.vote,
@@ -148,7 +170,6 @@ impl Status {
             applied: common.log.applied(),
             last: common.log.last().index,
             durable: common.log.durable(),
-            conf_state: common.membership.to_conf_state(),
             election_elapsed: common.clock.election_elapsed(),
             election_timeout: common.clock.election_timeout(),
             writes_in_flight: common.log.writes_in_flight(),
@@ -156,8 +177,17 @@ impl Status {
             lost: common.lost,
             transferee: transferee(raft),
             pending_reads: pending_reads(raft),
-            progress: progress(raft),
             counters: common.counters,
+        }
+    }
+}
+
+impl Status {
+    pub(crate) fn of<S: Storage>(raft: &Raft<S>) -> Status {
+        Status {
+            basic: BasicStatus::of(raft),
+            conf_state: raft.common.membership.to_conf_state(),
+            progress: progress(raft),
         }
     }
 }

@@ -13,8 +13,8 @@ fn pre_vote_only(config: &mut Config) {
 
 /// A status without what counting alone changes.
 fn quiet(mut status: Status) -> Status {
-    status.counters = Default::default();
-    status.writes_in_flight = 0;
+    status.basic.counters = Default::default();
+    status.basic.writes_in_flight = 0;
     status
 }
 

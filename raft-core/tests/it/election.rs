@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use raft_core::proto::RequestVote;
 use raft_core::{
-    Body, CampaignError, Config, Entry, HardState, MemoryStorage, Message, Payload, RawNode, RoleKind,
-    Status, Storage,
+    BasicStatus, Body, CampaignError, Config, Entry, HardState, MemoryStorage, Message, Payload, RawNode,
+    RoleKind, Storage,
 };
 
 use crate::cluster::{Cluster, Disk, disk_with, figure_2};
@@ -113,7 +113,7 @@ fn a_candidate_raises_its_term_votes_for_itself_and_asks_all_others() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 2], &[], &[]], figure_2);
     cluster.node_mut(1).campaign().unwrap();
     cluster.pump(1);
-    let Status { term: now, vote, role, leader, .. } = cluster.status(1);
+    let BasicStatus { term: now, vote, role, leader, .. } = cluster.node(1).basic_status();
     assert_eq!((now, vote, role, leader), (term(3), Some(id(1)), RoleKind::Candidate, None));
     let request = RequestVote { last: at(2, 3), by_transfer: false, priority: 0 };
     assert_eq!(requests(&cluster.take_all()), [(2, 3, request), (3, 3, request)]);

@@ -36,7 +36,7 @@ fn refusal(cluster: &mut Cluster, message: Message) -> StepError {
 
 fn bare(node: &RawNode<MemoryStorage>) -> (Status, bool) {
     let mut status = node.status();
-    status.counters = Default::default();
+    status.basic.counters = Default::default();
     (status, node.has_ready())
 }
 
@@ -202,7 +202,7 @@ fn messages_that_are_late_or_for_another_role_are_dropped_and_counted() {
     for body in bodies {
         let mut before = cluster.status(1);
         cluster.node_mut(1).step(message(2, 1, 1, body)).unwrap();
-        before.counters.dropped_messages += 1;
+        before.basic.counters.dropped_messages += 1;
         assert_eq!((cluster.status(1), cluster.node(1).has_ready()), (before, false));
     }
     let refused = cluster.node_mut(1).step(message(1, 1, 1, heartbeat(0)));

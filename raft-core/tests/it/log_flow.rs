@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::{Just, prop_oneof};
 use raft_core::{
-    AckError, Body, ConfStateError, Config, ConfigError, Entry, HardState, Inconsistency, Index, LogPosition,
-    MemoryStorage, Message, RawNode, Ready, RoleKind, SoftState, StartError, Status, Storage, StorageError,
+    AckError, BasicStatus, Body, ConfStateError, Config, ConfigError, Entry, HardState, Inconsistency, Index,
+    LogPosition, MemoryStorage, Message, RawNode, Ready, RoleKind, SoftState, StartError, Storage,
+    StorageError,
 };
 
 use crate::cluster::{Cluster, Disk, asynchronous, disk_with, figure_2};
@@ -428,7 +429,7 @@ fn a_node_starts_with_what_its_disk_holds() {
     let mut disk = disk_with(&[1, 2, 3], &[1, 1, 2], 2);
     disk.set_hard_state(HardState { term: term(5), vote: Some(id(3)), commit: index(2) });
     let node = node_on(disk.clone(), |_| {});
-    let Status { term: t, vote, commit, last, durable, applied, role, leader, .. } = node.status();
+    let BasicStatus { term: t, vote, commit, last, durable, applied, role, leader, .. } = node.basic_status();
     assert_eq!((t, vote, commit, last, durable), (term(5), Some(id(3)), index(2), index(3), index(3)));
     assert_eq!((applied, role, leader), (Index::ZERO, RoleKind::Follower, None));
     assert_eq!(node.storage().last_index().unwrap(), index(3));

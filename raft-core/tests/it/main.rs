@@ -40,4 +40,5 @@ mod reads;
 mod replication;
 mod schedule;
 mod snapshots;
+mod status;
 mod transfer;

@@ -96,7 +96,7 @@ impl Storage for Flaky {
 /// What is left of a status without its counters.
 fn bare(node: &RawNode<Flaky>) -> (Status, bool) {
     let mut status = node.status();
-    status.counters = Default::default();
+    status.basic.counters = Default::default();
     (status, node.has_ready())
 }
 
