@@ -438,11 +438,9 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Is the commit index what the groups allow? `None` at a node that doesn't lead, or without groups.
     pub(crate) fn is_group_consistent(&self) -> Option<bool> {
         let Role::Leader(leader) = &self.role else { return None };
-        self.common.groups.as_ref()?;
-        Some(leader.quorum_index(&self.common) >= Some(self.common.log.committed()))
+        leader.is_group_consistent(&self.common)
     }
 
     /// How many messages may be on their way to a peer.
@@ -462,6 +460,13 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn has_committed_in_term(&self) -> bool {
         match &self.role {
             Role::Leader(leader) => leader.has_committed_in_term(&self.common),
+            Role::Follower(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    pub(crate) fn has_applied_in_term(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.has_applied_in_term(&self.common),
             Role::Follower(_) | Role::Candidate(_) => false,
         }
     }

@@ -224,9 +224,10 @@ impl<S: Storage> RawNode<S> {
         self.raft.ping();
     }
 
-    /// Commits only what is held in two of these groups (zones, say) at least, or in all there are; `None` ends that. A node
-    /// without a group counts as held by nobody's group; see
+    /// Commits only what is held in two of these groups (zones, say) at least; `None` ends that. Where there is but one group,
+    /// a plain quorum is enough; where some voters have none, and no two groups hold an entry, all voters must: see
     /// [`MajorityQuorum::group_committed_index`](crate::quorum::MajorityQuorum::group_committed_index).
+    /// [`is_group_consistent`](RawNode::is_group_consistent) tells whether two groups hold it all.
     pub fn set_commit_groups(&mut self, groups: Option<BTreeMap<NodeId, u64>>) {
         self.raft.set_commit_groups(groups);
     }
@@ -387,8 +388,15 @@ impl<S: Storage> RawNode<S> {
         self.raft.has_committed_in_term()
     }
 
-    /// Is everything that is committed held in more than one commit group? `None` at a node that doesn't lead, or while
-    /// there are no groups.
+    /// Does it lead, and is an entry of its term applied? Then the state machine holds whatever was acknowledged to clients in
+    /// earlier terms.
+    pub fn has_applied_in_term(&self) -> bool {
+        self.raft.has_applied_in_term()
+    }
+
+    /// Is everything that is committed held by a quorum that spans two commit groups at least (in both halves of a joint
+    /// configuration)? `None` at a node that doesn't lead, after `set_commit_groups(None)`, or before an entry of its term is
+    /// applied.
     pub fn is_group_consistent(&self) -> Option<bool> {
         self.raft.is_group_consistent()
     }

@@ -64,6 +64,11 @@ impl JointQuorum {
         }
     }
 
+    /// Do these nodes make a quorum of each half, with two groups in each? See [`MajorityQuorum::is_group_quorum`].
+    pub fn is_group_quorum(&self, group: impl Fn(NodeId) -> Option<u64>) -> bool {
+        self.incoming.is_group_quorum(&group) && self.outgoing.is_group_quorum(&group)
+    }
+
     /// How a vote stands: won where both halves have, lost as soon as one is.
     pub fn vote_result(&self, vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
         let incoming = self.incoming.vote_result(&vote);

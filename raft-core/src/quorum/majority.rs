@@ -88,6 +88,21 @@ impl MajorityQuorum {
         if one_group { Some(quorum) } else { known.last().map(|(index, _)| *index) }
     }
 
+    /// Do these nodes make a quorum with voters of two groups at least? `group` gives the group of a node that is one of
+    /// them, zero for none. The empty quorum has no condition.
+    pub fn is_group_quorum(&self, group: impl Fn(NodeId) -> Option<u64>) -> bool {
+        let mut count: usize = 0;
+        let mut first = None;
+        let mut two = false;
+        for its in self.voters.iter().filter_map(|id| group(*id)) {
+            count = count.saturating_add(1);
+            if its != 0 {
+                two |= *first.get_or_insert(its) != its;
+            }
+        }
+        self.voters.is_empty() || (two && count >= self.size())
+    }
+
     /// How a vote stands (§5.2); `vote` gives `None` for who hasn't answered. The empty quorum has won.
     pub fn vote_result(&self, vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
         let mut granted: usize = 0;

@@ -206,6 +206,49 @@ fn any_two_quorums_of_one_configuration_overlap() {
     }
 }
 
+#[test]
+fn with_two_groups_every_small_quorum_commits_what_a_quorum_of_two_groups_has() {
+    for acked in all_tables(3, 4) {
+        let acked: Vec<u64> = acked.iter().map(|index| u64::try_from(*index).unwrap()).collect();
+        for groups in all_tables(3, 4) {
+            for voters in subsets(4) {
+                let group = |n: u64| u64::try_from(groups[usize::try_from(n).unwrap() - 1]).unwrap();
+                let acks = |n: u64| acked[usize::try_from(n).unwrap() - 1];
+                let in_two = |threshold: u64| {
+                    let holders: Vec<u64> =
+                        voters.iter().copied().filter(|n| acks(*n) >= threshold).collect();
+                    let spanned: BTreeSet<u64> =
+                        holders.iter().map(|n| group(*n)).filter(|g| *g != 0).collect();
+                    holders.len() * 2 > voters.len() && spanned.len() >= 2
+                };
+                let quorum = majority(&voters);
+                for threshold in 0..3 {
+                    let member = |id: NodeId| (acks(id.get()) >= threshold).then(|| group(id.get()));
+                    let expected = voters.is_empty() || in_two(threshold);
+                    assert_eq!(quorum.is_group_quorum(member), expected, "{voters:?} {acked:?} {groups:?}");
+                }
+                if let Some(expected) = (0..3).rev().find(|threshold| in_two(*threshold)) {
+                    let given =
+                        quorum.group_committed_index(|id| (Index::new(acks(id.get())), group(id.get())));
+                    assert_eq!(given.map(Index::get), Some(expected), "{voters:?} {acked:?} {groups:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_half_of_a_joint_configuration_needs_its_two_groups() {
+    let quorum = joint(&[1, 2, 3], &[3, 4, 5]);
+    let held = |by: &'static [(u64, u64)]| {
+        move |id: NodeId| by.iter().find(|(n, _)| *n == id.get()).map(|(_, group)| *group)
+    };
+    assert!(quorum.is_group_quorum(held(&[(1, 1), (3, 2), (4, 1)])));
+    assert!(!quorum.is_group_quorum(held(&[(1, 1), (3, 2), (4, 2)])), "the outgoing half is of one group");
+    assert!(!quorum.is_group_quorum(held(&[(1, 1), (3, 2)])), "of the outgoing half it is no quorum");
+    assert!(joint(&[1, 3], &[]).is_group_quorum(held(&[(1, 1), (3, 2)])), "there is no outgoing half");
+}
+
 // -- larger ones, at random
 
 const NODES: usize = 14;

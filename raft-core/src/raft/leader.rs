@@ -93,6 +93,11 @@ impl Leader {
         common.log.committed() >= self.term_start
     }
 
+    /// Is an entry of this term applied?
+    pub(crate) fn has_applied_in_term<S: Storage>(&self, common: &Common<S>) -> bool {
+        common.log.applied() >= self.term_start
+    }
+
     /// The index of the first entry of this term.
     pub(crate) fn term_start(&self) -> Index {
         self.term_start

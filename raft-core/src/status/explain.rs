@@ -73,6 +73,13 @@ pub enum WhyNotCommitted {
         /// Voters that haven't, or haven't said so.
         lack: Vec<NodeId>,
     },
+    /// A quorum has it durably, but not in two commit groups (see [`set_commit_groups`](crate::RawNode::set_commit_groups)).
+    NotInTwoGroups {
+        /// Voters that have.
+        have: Vec<NodeId>,
+        /// Voters that haven't, or haven't said so.
+        lack: Vec<NodeId>,
+    },
     /// It is of an earlier term: it commits together with the first entry of this one (§5.4.2).
     OfEarlierTerm {
         /// The index of that entry.
@@ -176,11 +183,14 @@ pub(crate) fn why_not_committed<S: Storage>(raft: &Raft<S>, index: Index) -> Opt
     };
     let voters = raft.common.membership.voters();
     let has = |id: &NodeId| leader.progress.match_index(*id) >= index;
-    if voters.is_quorum(|id| has(&id)) {
+    if leader.quorum_index(&raft.common).is_none_or(|held| held >= index) {
         return Some(WhyNotCommitted::OfEarlierTerm { first_of_term: leader.term_start() });
     }
     let (have, lack) = voters.voters().partition(has);
-    Some(WhyNotCommitted::NotOnQuorum { have, lack })
+    Some(match voters.is_quorum(|id| has(&id)) {
+        true => WhyNotCommitted::NotInTwoGroups { have, lack },
+        false => WhyNotCommitted::NotOnQuorum { have, lack },
+    })
 }
 
 pub(crate) fn why_paused<S>(raft: &Raft<S>, peer: NodeId) -> Option<WhyPaused> {
@@ -258,6 +268,12 @@ impl fmt::Display for WhyNotCommitted {
             WhyNotCommitted::NotOnQuorum { have, lack } => {
                 write!(f, "durable on {} and not known to be on {}", Ids(have), Ids(lack))
             }
+            WhyNotCommitted::NotInTwoGroups { have, lack } => write!(
+                f,
+                "durable on {}, but not in two commit groups, and not known to be on {}",
+                Ids(have),
+                Ids(lack)
+            ),
             WhyNotCommitted::OfEarlierTerm { first_of_term } => {
                 write!(f, "it is of an earlier term and commits together with index {first_of_term}")
             }

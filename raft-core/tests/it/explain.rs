@@ -53,6 +53,27 @@ fn an_index_says_why_it_is_not_committed() {
     assert_eq!(why.to_string(), "durable on [1] and not known to be on [2, 3]");
 }
 
+#[test]
+fn an_entry_that_waits_for_a_second_zone_says_so() {
+    let mut cluster = led();
+    let zones = [(id(1), 1), (id(2), 1), (id(3), 2)];
+    cluster.node_mut(1).set_commit_groups(Some(zones.into()));
+    cluster.isolate(3);
+    cluster.propose(1, "x").unwrap();
+    let why = cluster.node(1).why_not_committed(index(2)).unwrap();
+    assert_eq!(why, WhyNotCommitted::NotOnQuorum { have: ids(&[1]), lack: ids(&[2, 3]) });
+    cluster.settle();
+    let why = cluster.node(1).why_not_committed(index(2)).unwrap();
+    assert_eq!(why, WhyNotCommitted::NotInTwoGroups { have: ids(&[1, 2]), lack: ids(&[3]) });
+    assert_eq!(
+        why.to_string(),
+        "durable on [1, 2], but not in two commit groups, and not known to be on [3]"
+    );
+    cluster.heal();
+    cluster.rounds(2);
+    assert_eq!(cluster.node(1).why_not_committed(index(2)), None);
+}
+
 /// Node 1 leads term 3 by the vote of node 2; its entries 1 and 2 are of earlier terms, and nothing is committed yet.
 fn just_elected() -> Cluster {
     let mut cluster = Cluster::from_disks([(1, disk_with(&[1, 2, 3], &[1, 2], 0))], figure_2);

@@ -73,14 +73,16 @@ fn of_equal_logs_a_voter_prefers_the_one_whose_priority_is_not_below_its_own() {
 
 // -- commit groups
 
+/// The zone of each node.
+fn zones(zones: &[(u64, u64)]) -> Option<BTreeMap<raft_core::NodeId, u64>> {
+    Some(zones.iter().map(|(n, zone)| (id(*n), *zone)).collect())
+}
+
 #[test]
 fn with_groups_an_entry_must_be_in_two_of_them() {
     let mut cluster = Cluster::with(3, figure_2);
     cluster.elect(1);
     cluster.settle();
-    let zones = |zones: &[(u64, u64)]| -> Option<BTreeMap<_, _>> {
-        Some(zones.iter().map(|(n, zone)| (id(*n), *zone)).collect())
-    };
     assert_eq!(cluster.node(1).is_group_consistent(), None);
     cluster.node_mut(1).set_commit_groups(zones(&[(1, 1), (2, 1), (3, 2)]));
     cluster.isolate(3);
@@ -98,6 +100,68 @@ fn with_groups_an_entry_must_be_in_two_of_them() {
     assert_eq!(cluster.commit(1), 2);
     cluster.node_mut(1).set_commit_groups(None);
     assert_eq!(cluster.commit(1), 3, "a plain quorum has it");
+}
+
+#[test]
+fn what_is_committed_is_consistent_with_the_groups_if_a_quorum_of_two_has_it() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.elect(1);
+    cluster.rounds(1);
+    let cases: [(&[(u64, u64)], bool); 6] = [
+        (&[(1, 1), (2, 1), (3, 2)], true),
+        (&[(1, 1), (3, 2)], true),
+        (&[(1, 1), (2, 1), (3, 1)], false),
+        (&[(3, 2)], false),
+        (&[(1, 0), (2, 0), (3, 2)], false),
+        (&[], false),
+    ];
+    for (groups, expected) in cases {
+        cluster.node_mut(1).set_commit_groups(zones(groups));
+        assert_eq!(cluster.node(1).is_group_consistent(), Some(expected), "{groups:?}");
+    }
+    cluster.node_mut(1).set_commit_groups(None);
+    assert_eq!(cluster.node(1).is_group_consistent(), None, "there are no groups");
+}
+
+#[test]
+fn what_only_one_zone_has_is_not_consistent_with_groups_that_came_later() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.elect(1);
+    cluster.rounds(1);
+    cluster.isolate(3);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    assert_eq!(cluster.commit(1), 2, "a plain quorum has it");
+    let groups = zones(&[(1, 1), (2, 1), (3, 2)]);
+    for n in [1, 2] {
+        cluster.node_mut(n).set_commit_groups(groups.clone());
+    }
+    assert_eq!(cluster.node(1).is_group_consistent(), Some(false), "the other zone lacks it");
+    assert_eq!(cluster.node(2).is_group_consistent(), None, "it doesn't lead");
+    cluster.heal();
+    cluster.rounds(2);
+    assert_eq!(cluster.node(1).is_group_consistent(), Some(true));
+}
+
+#[test]
+fn a_leader_knows_of_its_groups_only_after_it_has_applied_an_entry_of_its_term() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.node_mut(1).set_commit_groups(zones(&[(1, 1), (2, 1), (3, 2)]));
+    cluster.set_disk(1, Disk::Held);
+    cluster.node_mut(1).campaign().unwrap();
+    cluster.pump(1);
+    let knows = |cluster: &Cluster| {
+        let node = cluster.node(1);
+        (node.has_committed_in_term(), node.has_applied_in_term(), node.is_group_consistent())
+    };
+    let mut seen = vec![knows(&cluster)];
+    for _ in 0..5 {
+        cluster.persist_one(1);
+        cluster.settle();
+        seen.push(knows(&cluster));
+    }
+    seen.dedup();
+    assert_eq!(seen, [(false, false, None), (true, false, None), (true, true, Some(true))]);
 }
 
 // -- the pace

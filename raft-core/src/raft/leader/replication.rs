@@ -259,6 +259,15 @@ impl Leader {
         }
     }
 
+    /// Is what is committed held by a quorum that spans two commit groups? `None` without groups, and before an entry of this
+    /// term is applied: until then it isn't known what earlier leaders committed.
+    pub(crate) fn is_group_consistent<S: Storage>(&self, common: &Common<S>) -> Option<bool> {
+        let groups = common.groups.as_ref().filter(|_| self.has_applied_in_term(common))?;
+        let holds = |id: &NodeId| self.progress.match_index(*id) >= common.log.committed();
+        let group = |id| Some(id).filter(holds).map(|id| groups.get(&id).copied().unwrap_or_default());
+        Some(common.membership.voters().is_group_quorum(group))
+    }
+
     /// What is enough has changed.
     pub(crate) fn recount<S: Storage>(&mut self, common: &mut Common<S>) {
         if self.maybe_commit(common) {
