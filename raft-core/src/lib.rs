@@ -110,8 +110,8 @@ pub use raft::invariants::Violation;
 pub use raw_node::RawNode;
 pub use ready::Ready;
 pub use report::{
-    ConfChangeProposal, ConfChangeRefusal, Counters, DataLoss, DroppedRead, Proposal, ReadMode, ReadState,
-    RoleKind, SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
+    ConfChangeProposal, ConfChangeRefusal, Counters, DataLoss, DataLossReport, DroppedRead, Proposal,
+    ReadMode, ReadState, RoleKind, SnapshotStatus, SoftState, TransferEnd, TransferOutcome,
 };
 pub use status::{
     BasicStatus, PeerState, PeerStatus, Status, WhyNotCommitted, WhyNotLeader, WhyPaused, WhyReadWaits,

@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::ops::Range;
 
-use raft_proto::{Entry, HardState, Index, LogPosition, Snapshot, Term};
+use raft_proto::{Entry, HardState, Heartbeat, Index, LogPosition, Snapshot, Term};
 
 use crate::config::Config;
 use crate::error::{AckError, StartError};
@@ -210,6 +210,29 @@ impl<S: Storage> RaftLog<S> {
         match self.term(position.index) {
             Ok(term) => Ok(term == position.term),
             Err(StorageError::Compacted | StorageError::Unavailable) => Ok(false),
+            Err(
+                error @ (StorageError::Fetching
+                | StorageError::SnapshotTemporarilyUnavailable
+                | StorageError::Inconsistent(_)
+                | StorageError::Other(_)),
+            ) => Err(error),
+        }
+    }
+
+    /// As far as a leader counts on this log by its `heartbeat`, if this log doesn't hold that. What is compacted away was
+    /// committed, and is held. (A leader that tells no more shows a loss by its commit index.)
+    pub(crate) fn missing(&self, heartbeat: &Heartbeat) -> Result<Option<Index>, StorageError> {
+        let Heartbeat { commit, relied, .. } = heartbeat;
+        let counted = relied.index.max(*commit);
+        if counted > self.last().index {
+            return Ok(Some(counted));
+        }
+        if relied.term.is_zero() {
+            return Ok(None);
+        }
+        match self.term(relied.index) {
+            Ok(term) if term != relied.term => Ok(Some(counted)),
+            Ok(_) | Err(StorageError::Compacted | StorageError::Unavailable) => Ok(None),
             Err(
                 error @ (StorageError::Fetching
                 | StorageError::SnapshotTemporarilyUnavailable

@@ -20,7 +20,7 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 use raft_proto::{
     AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeV2, ConfState, Entries,
-    Entry, HardState, Index, LogPosition, Message, NodeId, Payload, Snapshot, Term,
+    Entry, HardState, Heartbeat, Index, LogPosition, Message, NodeId, Payload, Snapshot, Term,
 };
 
 use self::candidate::Candidate;
@@ -67,6 +67,8 @@ pub(crate) enum Role {
 enum Prepared {
     Append(AppendEntries, AppendPlan),
     Snapshot(Snapshot, SnapshotPlan),
+    /// And as far as the leader counts on this log, if it doesn't hold that.
+    Heartbeat(Heartbeat, Option<Index>),
     Plain(Body),
 }
 
@@ -89,7 +91,7 @@ impl<S: Storage> Raft<S> {
             durable_term: term,
             changed_at: log_applied,
             groups: None,
-            lost: None,
+            lost: initial.lost,
             next_read: rng.next().max(1),
             term,
             vote,
@@ -194,8 +196,11 @@ impl<S: Storage> Raft<S> {
                 let plan = snapshot::plan(&self.common, &install.snapshot)?;
                 Ok(Prepared::Snapshot(install.snapshot, plan))
             }
-            body @ (Body::Heartbeat(_)
-            | Body::Propose(_)
+            Body::Heartbeat(heartbeat) => {
+                let missing = log.missing(&heartbeat)?;
+                Ok(Prepared::Heartbeat(heartbeat, missing))
+            }
+            body @ (Body::Propose(_)
             | Body::AppendEntriesReply(_)
             | Body::RequestVote(_)
             | Body::RequestVoteReply(_)
@@ -220,8 +225,8 @@ impl<S: Storage> Raft<S> {
             (Prepared::Snapshot(snapshot, plan), Role::Follower(follower)) => {
                 follower.on_snapshot(common, from, snapshot, plan)
             }
-            (Prepared::Plain(Body::Heartbeat(heartbeat)), Role::Follower(follower)) => {
-                follower.on_heartbeat(common, from, heartbeat)
+            (Prepared::Heartbeat(heartbeat, missing), Role::Follower(follower)) => {
+                follower.on_heartbeat(common, from, heartbeat, missing)
             }
             (Prepared::Plain(Body::AppendEntriesReply(reply)), Role::Leader(leader)) => match reply {
                 AppendEntriesReply::Accepted { index } => leader.on_accepted(common, from, index)?,
@@ -262,7 +267,10 @@ impl<S: Storage> Raft<S> {
                 follower.on_read_reply(common, reply)
             }
             // An answer that comes after the role which asked has ended, or a wish that this role can't fulfil.
-            (Prepared::Append(..) | Prepared::Snapshot(..) | Prepared::Plain(_), _) => {
+            (
+                Prepared::Append(..) | Prepared::Snapshot(..) | Prepared::Heartbeat(..) | Prepared::Plain(_),
+                _,
+            ) => {
                 common.count_dropped();
                 Next::Stay
             }

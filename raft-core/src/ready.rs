@@ -7,7 +7,7 @@ use raft_proto::{Entry, HardState, Message, Snapshot};
 
 use crate::log::OwnAnswer;
 use crate::raft::Raft;
-use crate::report::{DataLoss, DroppedRead, ReadState, SoftState, TransferOutcome};
+use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
 
 /// A batch of work for the caller, by obligation. See the crate's documentation for the order.
@@ -24,8 +24,6 @@ pub struct Ready {
     pub read_states: Vec<ReadState>,
     /// Reads that were accepted and won't be answered, each with its reason.
     pub dropped_reads: Vec<DroppedRead>,
-    /// This node has lost what it had acknowledged, if that was noticed since the last `Ready`.
-    pub lost: Option<DataLoss>,
     /// How transfers of leadership ended that this node had begun.
     pub transfers: Vec<TransferOutcome>,
     /// Committed entries couldn't be read from the storage, for this reason. They are asked for again at the next tick.
@@ -35,13 +33,15 @@ pub struct Ready {
     /// Messages that may leave before anything of this `Ready` is durable (thesis §10.2.1).
     pub messages: Vec<Message>,
 
-    // -- to make durable, in one write: snapshot, then entries, then hard state
+    // -- to make durable, in one write: snapshot, then entries, then hard state and data loss
     /// Replaces the log and the state machine.
     pub snapshot: Option<Snapshot>,
     /// To append. Where the log has entries from the first of these indexes on, they are replaced.
     pub entries: Vec<Entry>,
     /// Term, vote and commit index, if any changed.
     pub hard_state: Option<HardState>,
+    /// This node has lost what it had acknowledged, or has it again.
+    pub data_loss: Option<DataLossReport>,
     /// The write must reach the disk (fsync) before it is acknowledged. False if only the commit index changed, which
     /// may be lost: then an acknowledgement may follow at once. But when a later write is durable, this must be too: a
     /// node that holds the end of a membership change and forgot that its beginning is committed would act by a
@@ -67,7 +67,7 @@ impl Ready {
         self.soft_state.is_none()
             && self.read_states.is_empty()
             && self.dropped_reads.is_empty()
-            && self.lost.is_none()
+            && self.data_loss.is_none()
             && self.transfers.is_empty()
             && self.storage_error.is_none()
             && self.messages.is_empty()
@@ -84,6 +84,7 @@ impl Ready {
         self.snapshot.is_some()
             || !self.entries.is_empty()
             || self.hard_state.is_some()
+            || self.data_loss.is_some()
             || !self.persisted_messages.is_empty()
             || self.has_own_answers
     }
@@ -99,7 +100,7 @@ impl Ready {
         self.soft_state = None;
         self.read_states.clear();
         self.dropped_reads.clear();
-        self.lost = None;
+        self.data_loss = None;
         self.transfers.clear();
         self.storage_error = None;
         self.messages.clear();
@@ -139,7 +140,7 @@ impl HandedOut {
             number: 0,
             soft_state: raft.soft_state(),
             hard_state: raft.common.hard_state(),
-            lost: None,
+            lost: raft.common.lost,
         }
     }
 
@@ -151,7 +152,7 @@ impl HandedOut {
             || !common.log.to_apply().is_empty()
             || common.hard_state() != self.hard_state
             || raft.soft_state() != self.soft_state
-            || common.lost.is_some() && common.lost != self.lost
+            || common.lost != self.lost
     }
 
     /// Moves everything that is due into `ready`.
@@ -178,10 +179,11 @@ impl HandedOut {
             ready.storage_error = Some(error);
         }
         ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
-        ready.must_sync = promised || !ready.entries.is_empty() || ready.snapshot.is_some();
-
-        ready.lost = common.lost.filter(|_| common.lost != self.lost);
+        let report = common.lost.map_or(DataLossReport::Regained, DataLossReport::Noticed);
+        ready.data_loss = (common.lost != self.lost).then_some(report);
         self.lost = common.lost;
+        ready.must_sync =
+            promised || !ready.entries.is_empty() || ready.snapshot.is_some() || ready.data_loss.is_some();
 
         let outbox = &mut common.outbox;
         core::mem::swap(&mut ready.messages, &mut outbox.messages);
@@ -217,6 +219,9 @@ impl MemoryStorage {
         self.append(&ready.entries)?;
         if let Some(hard_state) = ready.hard_state {
             self.set_hard_state(hard_state);
+        }
+        if let Some(report) = ready.data_loss {
+            self.set_lost(report.lost());
         }
         Ok(())
     }

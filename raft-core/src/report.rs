@@ -165,6 +165,26 @@ pub struct DataLoss {
     pub last: Index,
 }
 
+/// News of a [`DataLoss`], to be stored with the rest of its [`Ready`](crate::Ready) and given back in
+/// [`InitialState`](crate::InitialState): a node that forgot it in a restart would vote again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataLossReport {
+    /// It was noticed, or found to be larger than it seemed.
+    Noticed(DataLoss),
+    /// A leader's log has brought this node past what it lost.
+    Regained,
+}
+
+impl DataLossReport {
+    /// What is lost now.
+    pub fn lost(self) -> Option<DataLoss> {
+        match self {
+            DataLossReport::Noticed(lost) => Some(lost),
+            DataLossReport::Regained => None,
+        }
+    }
+}
+
 /// What a node has counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -16,6 +16,8 @@ use raft_proto::{ConfState, Entry, HardState, Index, NodeId, Snapshot, Term};
 
 pub use memory::MemoryStorage;
 
+use crate::report::DataLoss;
+
 /// What a node starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InitialState {
@@ -28,6 +30,9 @@ pub struct InitialState {
     /// first, so compact the log before the first change; or start with that same first configuration. Otherwise it would
     /// apply the changes of the log to the empty configuration, and be a cluster of its own.
     pub conf_state: ConfState,
+    /// What the node has lost of what it had acknowledged, as the last [`Ready::data_loss`](crate::Ready::data_loss) told; nothing
+    /// if none did.
+    pub lost: Option<DataLoss>,
 }
 
 /// The storage that the core reads (§5, "persistent state").

@@ -150,9 +150,9 @@ pub struct InstallSnapshot {
 pub struct Heartbeat {
     /// A commit index that lies within what the receiver has acknowledged.
     pub commit: Index,
-    /// The match index of the receiver, by which the leader counts on it. One that holds less has lost what it had
-    /// acknowledged. Zero from a leader that doesn't tell (etcd's).
-    pub relied: Index,
+    /// The entry at the receiver's match index, up to which the leader counts on it. One that doesn't hold it has lost what it had
+    /// acknowledged. Zero from a leader that doesn't tell (etcd's); its term alone is zero where the leader no longer knows it.
+    pub relied: LogPosition,
     /// Comes back in the answer. Our leader puts the number of its heartbeat round here.
     pub context: Bytes,
 }

@@ -96,6 +96,10 @@ impl Environment {
         let mut ready = node.raw.ready();
         let more =
             !ready.transfers.is_empty() || !ready.dropped_reads.is_empty() || ready.storage_error.is_some();
+        // etcd has no word for it; so it is stored without being shown.
+        if let Some(report) = ready.data_loss.take() {
+            node.store.set_lost(report.lost());
+        }
         let batch = Batch::of(node, &mut ready);
         let text = batch.show(node, &ready);
         let known_to_etcd = !more || text != EMPTY || !batch.held.is_empty() || ready.needs_acknowledgement();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use raft_core::{
-    ConfState, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Payload, Snapshot,
+    ConfState, DataLoss, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Payload, Snapshot,
     SnapshotMetadata, Storage, StorageError, Term,
 };
 
@@ -59,6 +59,10 @@ impl Store {
         self.0.borrow_mut().history.push(Snapshot { metadata, data: Bytes::from(data) });
     }
 
+    pub(super) fn set_lost(&self, lost: Option<DataLoss>) {
+        self.0.borrow_mut().log.set_lost(lost);
+    }
+
     pub(super) fn set_hard_state(&self, hard_state: HardState) {
         let mut inner = self.0.borrow_mut();
         inner.log.set_hard_state(hard_state);
@@ -69,7 +73,8 @@ impl Store {
 impl Storage for Store {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let inner = self.0.borrow();
-        Ok(InitialState { hard_state: inner.log.hard_state(), conf_state: inner.initial.clone() })
+        let stored = inner.log.initial_state()?;
+        Ok(InitialState { conf_state: inner.initial.clone(), ..stored })
     }
 
     fn first_index(&self) -> Result<Index, StorageError> {

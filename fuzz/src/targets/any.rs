@@ -179,7 +179,7 @@ pub(super) fn body(dice: &mut Dice, near: Near) -> Body {
         9 => Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(dice, near) }),
         10 => Body::Heartbeat(Heartbeat {
             commit: index(dice, near),
-            relied: if dice.one_in(2) { index(dice, near) } else { Index::ZERO },
+            relied: if dice.one_in(2) { position(dice, near) } else { LogPosition::ZERO },
             context: context(dice),
         }),
         11 => Body::HeartbeatReply(HeartbeatReply { context: context(dice) }),

@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, NodeId, Propose, ReadIndex, ReadIndexReply,
-    Snapshot, TransferLeader,
+    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, Index, NodeId, Propose, ReadIndex,
+    ReadIndexReply, Snapshot, TransferLeader,
 };
 
 use super::common::{Common, MAX_PENDING_READS, Next};
@@ -85,18 +85,17 @@ impl Follower {
         Next::Stay
     }
 
-    /// A heartbeat. Its commit index lies within what this node acknowledged; if the log doesn't reach that far, this node lost
-    /// data and answers no more, so that nobody counts on it.
+    /// A heartbeat. Its commit index lies within what the leader counts on; `missing` is as far as that goes, if this log
+    /// doesn't hold it. Then this node lost data and answers no more, so that nobody counts on it.
     pub(crate) fn on_heartbeat<S: Storage>(
         &mut self,
         common: &mut Common<S>,
         from: NodeId,
         heartbeat: Heartbeat,
+        missing: Option<Index>,
     ) -> Next {
         self.hear(common, from);
-        // The commit index lies within what the leader counts on, so it shows a loss too, where a leader tells no more.
-        let relied = heartbeat.relied.max(heartbeat.commit);
-        if relied > common.log.last().index {
+        if let Some(relied) = missing {
             common.lose(relied);
             return Next::Stay;
         }

@@ -200,7 +200,7 @@ pub(crate) fn validate(id: NodeId, membership: &Configuration, message: &Message
         Body::InstallSnapshot(install) => validate_snapshot(message.term, &install.snapshot),
         Body::Heartbeat(heartbeat) => {
             in_range(heartbeat.commit)?;
-            in_range(heartbeat.relied)
+            in_range(heartbeat.relied.index)
         }
         Body::ReadIndexReply(reply) => in_range(reply.index),
         Body::RequestVoteReply(_)

@@ -6,6 +6,7 @@ use core::ops::Range;
 use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
 
 use super::{InitialState, Storage, StorageError};
+use crate::report::DataLoss;
 
 /// A log in memory. It outlives the [`RawNode`](crate::RawNode) only if the caller keeps it.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,7 @@ pub struct MemoryStorage {
     /// The last entry that was compacted away.
     before: LogPosition,
     entries: Vec<Entry>,
+    lost: Option<DataLoss>,
 }
 
 impl MemoryStorage {
@@ -32,6 +34,11 @@ impl MemoryStorage {
     /// Sets the hard state.
     pub fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;
+    }
+
+    /// Sets what the node has lost of what it had acknowledged.
+    pub fn set_lost(&mut self, lost: Option<DataLoss>) {
+        self.lost = lost;
     }
 
     /// Sets the configuration as of the last entry applied.
@@ -113,7 +120,7 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
-        Ok(InitialState { hard_state: self.hard_state, conf_state: self.conf_state.clone() })
+        Ok(InitialState { hard_state: self.hard_state, conf_state: self.conf_state.clone(), lost: self.lost })
     }
 
     fn first_index(&self) -> Result<Index, StorageError> {

@@ -309,7 +309,7 @@ fn body() -> impl Strategy<Value = Body> {
             Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(at, conf_state) })
         }),
         3 => (number(), context()).prop_map(|(commit, context)| {
-            Body::Heartbeat(Heartbeat { commit: index(commit), relied: Index::ZERO, context })
+            Body::Heartbeat(Heartbeat { commit: index(commit), relied: LogPosition::ZERO, context })
         }),
         3 => context().prop_map(|context| Body::HeartbeatReply(HeartbeatReply { context })),
         1 => node_id().prop_map(|transferee| Body::TransferLeader(TransferLeader { transferee })),

@@ -177,7 +177,8 @@ fn each_message_and_each_entry_is_handed_out_once_and_in_order_whatever_comes_be
                 Turn::Beat => {
                     beats += 1;
                     let context = Bytes::copy_from_slice(&beats.to_be_bytes());
-                    let body = raft_core::proto::Heartbeat { commit: index(0), relied: Index::ZERO, context };
+                    let body =
+                        raft_core::proto::Heartbeat { commit: index(0), relied: LogPosition::ZERO, context };
                     node.step(message(2, 1, 1, Body::Heartbeat(body))).unwrap();
                 }
                 Turn::Take => {

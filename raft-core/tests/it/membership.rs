@@ -337,7 +337,7 @@ fn what_a_leader_says_before_it_applies_its_removal_leaves_after_it() {
     node.tick();
     node.apply_conf_change(&committed[1].payload.as_conf_change().unwrap()).unwrap();
     assert_eq!(node.role(), RoleKind::Follower);
-    assert_eq!(node.ready().messages, [message(1, 2, 1, heartbeat_relying(2, 2))]);
+    assert_eq!(node.ready().messages, [message(1, 2, 1, heartbeat_relying(2, at(1, 2)))]);
 }
 
 // -- what a leader knows of its peers

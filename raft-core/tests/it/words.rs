@@ -122,18 +122,18 @@ pub fn pre_refused() -> Body {
 }
 
 /// A heartbeat that tells what the leader counts on.
-pub fn heartbeat_relying(commit: u64, relied: u64) -> Body {
-    Body::Heartbeat(Heartbeat { commit: index(commit), relied: index(relied), context: Bytes::new() })
+pub fn heartbeat_relying(commit: u64, relied: LogPosition) -> Body {
+    Body::Heartbeat(Heartbeat { commit: index(commit), relied, context: Bytes::new() })
 }
 
 pub fn heartbeat(commit: u64) -> Body {
-    Body::Heartbeat(Heartbeat { commit: index(commit), relied: Index::ZERO, context: Bytes::new() })
+    Body::Heartbeat(Heartbeat { commit: index(commit), relied: LogPosition::ZERO, context: Bytes::new() })
 }
 
 /// A heartbeat of a round on which a read or a lease depends.
 pub fn heartbeat_of_round(round: u64) -> Body {
     let context = Bytes::copy_from_slice(&round.to_be_bytes());
-    Body::Heartbeat(Heartbeat { commit: Index::ZERO, relied: Index::ZERO, context })
+    Body::Heartbeat(Heartbeat { commit: Index::ZERO, relied: LogPosition::ZERO, context })
 }
 
 pub fn heartbeat_reply() -> Body {

@@ -152,7 +152,7 @@ fn body(kind: MessageType, raw: raftpb::Message) -> Result<Body> {
         }
         MessageType::MsgHeartbeat => Body::Heartbeat(Heartbeat {
             commit: index(raw.commit)?,
-            relied: index(raw.relied_match)?,
+            relied: position(raw.relied_term, raw.relied_match)?,
             context: raw.context.unwrap_or_default(),
         }),
         MessageType::MsgHeartbeatResp => {

@@ -122,7 +122,8 @@ fn with_body(common: raftpb::Message, body: &Body) -> raftpb::Message {
         Body::Heartbeat(heartbeat) => raftpb::Message {
             r#type: kind(MessageType::MsgHeartbeat),
             commit: unless_zero(heartbeat.commit.get()),
-            relied_match: unless_zero(heartbeat.relied.get()),
+            relied_match: unless_zero(heartbeat.relied.index.get()),
+            relied_term: unless_zero(heartbeat.relied.term.get()),
             context: unless_empty(&heartbeat.context),
             ..common
         },

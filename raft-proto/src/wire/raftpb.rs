@@ -98,7 +98,8 @@ pub struct Message {
     /// The leader may answer the read from its lease.
     #[prost(bool, optional, tag = "101")]
     pub lease_read: ::core::option::Option<bool>,
-    /// MsgHeartbeat: the match index by which the leader counts on the receiver. A receiver that holds less has lost data.
+    /// MsgHeartbeat: the match index by which the leader counts on the receiver. A receiver that holds less, or there an entry of
+    /// another term than `relied_term`, has lost data.
     #[prost(uint64, optional, tag = "102")]
     pub relied_match: ::core::option::Option<u64>,
     /// MsgVote, MsgPreVote: a voter with an equal log and a higher priority refuses.
@@ -110,6 +111,9 @@ pub struct Message {
     /// The term of that entry.
     #[prost(uint64, optional, tag = "105")]
     pub commit_term: ::core::option::Option<u64>,
+    /// MsgHeartbeat: the term of the entry at `relied_match`. Zero where the leader no longer knows it.
+    #[prost(uint64, optional, tag = "106")]
+    pub relied_term: ::core::option::Option<u64>,
 }
 /// What a node must find again after a restart, beside its log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

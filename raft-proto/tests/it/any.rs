@@ -167,7 +167,7 @@ pub fn body() -> impl Strategy<Value = Body> {
         snapshot.metadata.index = snapshot.metadata.index.max(Index::new(1));
         InstallSnapshot { snapshot }
     });
-    let heartbeat = (index(), index(), data()).prop_map(|(commit, relied, context)| Heartbeat {
+    let heartbeat = (index(), position(), data()).prop_map(|(commit, relied, context)| Heartbeat {
         commit,
         relied,
         context,

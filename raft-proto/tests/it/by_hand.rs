@@ -265,7 +265,7 @@ fn heartbeat() {
     both_ways(
         &message(Body::Heartbeat(Heartbeat {
             commit: Index::new(7),
-            relied: Index::ZERO,
+            relied: at(4, 9),
             context: Bytes::from("ctx"),
         })),
         "08 08        # type: MsgHeartbeat
@@ -273,7 +273,9 @@ fn heartbeat() {
          18 01        # from
          20 05        # term
          40 07        # commit
-         62 03 'ctx'  # context",
+         62 03 'ctx'  # context
+         b0 06 09     # relied_match (tag 102 * 8 = 0x30 + 6 * 128)
+         d0 06 04     # relied_term (tag 106 * 8 = 0x50 + 6 * 128)",
     );
 }
 

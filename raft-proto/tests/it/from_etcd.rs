@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entry, Heartbeat, Index, Message, Payload, ReadIndex,
+    AppendEntries, AppendEntriesReply, Body, Entry, Heartbeat, Index, LogPosition, Message, Payload, ReadIndex,
     ReadIndexReply, RequestVote, Term, TransferLeader, VoteReply,
 };
 
@@ -117,7 +117,7 @@ fn heartbeat() {
          68 00                    # vote",
         &message(Body::Heartbeat(Heartbeat {
             commit: Index::new(7),
-            relied: Index::ZERO,
+            relied: LogPosition::ZERO,
             context: Bytes::from("ctx"),
         })),
     );

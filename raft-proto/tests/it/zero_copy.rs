@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use raft_proto::{
     AppendEntries, Body, ConfChange, ConfChangeKind, ConfChangeV2, Entries, Entry, Heartbeat, HeartbeatReply,
-    Index, InstallSnapshot, Payload, Propose, ReadIndex, ReadIndexReply, Snapshot, wire,
+    Index, InstallSnapshot, LogPosition, Payload, Propose, ReadIndex, ReadIndexReply, Snapshot, wire,
 };
 
 use crate::text::{at, encoded, message, node, termless};
@@ -46,7 +46,11 @@ fn payloads_arent_copied() {
             commit: Index::ZERO,
         })),
         message(Body::InstallSnapshot(InstallSnapshot { snapshot })),
-        message(Body::Heartbeat(Heartbeat { commit: Index::ZERO, relied: Index::ZERO, context: context() })),
+        message(Body::Heartbeat(Heartbeat {
+            commit: Index::ZERO,
+            relied: LogPosition::ZERO,
+            context: context(),
+        })),
         message(Body::HeartbeatReply(HeartbeatReply { context: context() })),
         termless(Body::ReadIndex(ReadIndex { context: context(), ..ReadIndex::default() })),
         message(Body::ReadIndexReply(ReadIndexReply { context: context(), ..ReadIndexReply::default() })),

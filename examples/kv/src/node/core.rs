@@ -324,7 +324,7 @@ impl Core {
             debug!(self.log, "a read was dropped"; "reason" => %dropped.reason);
             self.reads.drop_batch(&dropped.context, dropped.reason);
         }
-        if let Some(lost) = ready.lost {
+        if let Some(lost) = ready.data_loss.and_then(raft_core::DataLossReport::lost) {
             error!(self.log, "this node has lost what it had acknowledged: it has no vote until it is removed and added again";
                 "acknowledged" => lost.acknowledged.get(), "last" => lost.last.get());
         }

@@ -322,8 +322,9 @@ impl Leader {
         let commit = common.log.committed();
         for (id, peer) in self.progress.iter_mut() {
             if id != me {
-                let relied = peer.match_index();
-                let commit = commit.min(relied);
+                let index = peer.match_index();
+                let relied = LogPosition::new(common.log.term(index).unwrap_or_default(), index);
+                let commit = commit.min(index);
                 peer.on_heartbeat_sent(commit);
                 common.send(id, Body::Heartbeat(Heartbeat { commit, relied, context: context.clone() }));
             }

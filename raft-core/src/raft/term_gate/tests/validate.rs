@@ -152,7 +152,12 @@ fn an_index_beyond_the_limit_is_refused_wherever_it_stands() {
         Body::RequestVote(vote),
         Body::PreVote(vote),
         snapshot(4, BEYOND.get(), voter()),
-        Body::Heartbeat(Heartbeat { commit: BEYOND, relied: Index::ZERO, context: Bytes::new() }),
+        Body::Heartbeat(Heartbeat { commit: BEYOND, relied: LogPosition::ZERO, context: Bytes::new() }),
+        Body::Heartbeat(Heartbeat {
+            commit: Index::ZERO,
+            relied: LogPosition::new(Term::ZERO, BEYOND),
+            context: Bytes::new(),
+        }),
         Body::ReadIndexReply(ReadIndexReply { index: BEYOND, ..ReadIndexReply::default() }),
     ];
     for body in bodies {
@@ -167,7 +172,7 @@ fn the_last_index_of_all_is_accepted() {
         append(LogPosition::new(Term::new(4), Index::LIMIT.prev()), &[(4, Index::LIMIT.get())], Index::LIMIT),
         Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::LIMIT }),
         snapshot(4, Index::LIMIT.get(), voter()),
-        Body::Heartbeat(Heartbeat { commit: Index::LIMIT, relied: Index::ZERO, context: Bytes::new() }),
+        Body::Heartbeat(Heartbeat { commit: Index::LIMIT, relied: LogPosition::ZERO, context: Bytes::new() }),
     ] {
         assert!(validate(&message(Term::new(5), body.clone())).is_ok(), "{body:?}");
     }
