@@ -57,10 +57,12 @@ pub(crate) struct Progress {
     acked_round: u64,
     /// What the pipeline may hold.
     window: Window,
+    /// The window was lowered below what is on its way, and that hasn't arrived yet.
+    draining: bool,
 }
 
 /// The limits on what is on its way to a peer.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Window {
     pub(crate) messages: u32,
     pub(crate) bytes: u64,
@@ -79,6 +81,7 @@ impl Progress {
             last_heard: 0,
             acked_round: 0,
             window,
+            draining: false,
         }
     }
 
@@ -91,8 +94,25 @@ impl Progress {
         progress
     }
 
-    pub(crate) fn set_max_inflight(&mut self, messages: u32) {
-        self.window.messages = messages;
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// What is on its way stays there, also beyond a window that is smaller now.
+    pub(crate) fn set_window(&mut self, window: Window) {
+        self.window = window;
+        if let ProgressState::Replicate(inflights) = &self.state {
+            self.paused &= inflights.is_full(window);
+            self.draining = inflights.exceeds(window);
+        }
+    }
+
+    /// Is more on its way than the window allowed when it was sent?
+    pub(crate) fn exceeds_window(&self) -> bool {
+        match &self.state {
+            ProgressState::Replicate(inflights) => inflights.exceeds(self.window) && !self.draining,
+            ProgressState::Probe | ProgressState::Snapshot { .. } => false,
+        }
     }
 
     pub(crate) fn match_index(&self) -> Index {
@@ -189,6 +209,7 @@ impl Progress {
     fn enter(&mut self, state: ProgressState, next: Index) {
         self.state = state;
         self.paused = false;
+        self.draining = false;
         self.next_index = next;
         self.sent_commit = self.sent_commit.min(next.prev());
     }
@@ -208,6 +229,7 @@ impl Progress {
     pub(crate) fn free_up_to(&mut self, index: Index) {
         if let ProgressState::Replicate(inflights) = &mut self.state {
             inflights.free_up_to(index);
+            self.draining &= inflights.exceeds(self.window);
         }
     }
 

@@ -454,13 +454,7 @@ impl<S: Storage> Raft<S> {
     /// How many messages may be on their way to a peer.
     pub(crate) fn set_max_inflight(&mut self, peer: NodeId, messages: u32) -> bool {
         match &mut self.role {
-            Role::Leader(leader) => match leader.progress.get_mut(peer) {
-                Some(progress) if messages > 0 => {
-                    progress.set_max_inflight(messages);
-                    true
-                }
-                Some(_) | None => false,
-            },
+            Role::Leader(leader) => leader.set_max_inflight(&mut self.common, peer, messages),
             Role::Follower(_) | Role::Candidate(_) => false,
         }
     }
@@ -534,7 +528,10 @@ impl<S: Storage> Raft<S> {
             return Err(ConfigError::FixedAtStart);
         }
         self.common.log.set_limits(&config);
-        self.common.config = config;
+        let before = core::mem::replace(&mut self.common.config, config);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_reconfigured(&mut self.common, &before);
+        }
         Ok(())
     }
 

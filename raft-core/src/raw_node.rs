@@ -232,13 +232,17 @@ impl<S: Storage> RawNode<S> {
         self.raft.set_commit_groups(groups);
     }
 
-    /// Changes how many messages with entries may be on their way to a peer, until this node leads anew. Returns false at a
-    /// node that doesn't lead, for an unknown peer, or for zero.
+    /// Changes how many messages with entries may be on their way to a peer, until this node leads anew or
+    /// [`reconfigure`](RawNode::reconfigure) changes the windows of all. What a larger window lets through is sent at once; into a
+    /// smaller one nothing more goes until enough of what is on its way has arrived. Returns false at a node that doesn't lead,
+    /// for an unknown peer, or for zero.
     pub fn set_max_inflight(&mut self, peer: NodeId, messages: u32) -> bool {
         self.raft.set_max_inflight(peer, messages)
     }
 
-    /// Changes settings while the node runs.
+    /// Changes settings while the node runs. They count from now on; at a leader new `max_inflight_messages` and
+    /// `max_inflight_bytes` are at once the window of every peer, also of one that [`set_max_inflight`](RawNode::set_max_inflight)
+    /// had given another.
     ///
     /// # Errors
     /// The first rule that the new settings break; [`ConfigError::FixedAtStart`] for those that can't change.

@@ -44,11 +44,22 @@ impl Inflights {
         count >= window.messages || self.bytes >= window.bytes
     }
 
+    /// Are these more messages than the window holds?
+    pub(crate) fn exceeds(&self, window: Window) -> bool {
+        u32::try_from(self.messages.len()).unwrap_or(u32::MAX) > window.messages
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.messages.len()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The messages that it has memory for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.messages.capacity()
     }
 }

@@ -314,9 +314,9 @@ enum Event {
     SnapshotFailed,
     Probe,
     Replicate,
-    Resume,
-    Pause,
+    Pause(bool),
     Heartbeat(u64),
+    Window(u32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -329,9 +329,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::SnapshotFailed),
         1 => Just(Event::Probe),
         2 => Just(Event::Replicate),
-        2 => Just(Event::Resume),
-        1 => Just(Event::Pause),
+        3 => prop_oneof![2 => Just(false), 1 => Just(true)].prop_map(Event::Pause),
         1 => index().prop_map(Event::Heartbeat),
+        1 => (1_u32..4).prop_map(Event::Window),
     ]
 }
 
@@ -365,14 +365,17 @@ proptest! {
                 Event::SnapshotFailed => peer.forget_snapshot(),
                 Event::Probe => peer.become_probe(),
                 Event::Replicate => peer.become_replicate(),
-                Event::Resume => peer.resume(),
-                Event::Pause => peer.pause(),
+                Event::Pause(false) => peer.resume(),
+                Event::Pause(true) => peer.pause(),
                 Event::Heartbeat(commit) => peer.on_heartbeat_sent(at(commit)),
+                Event::Window(messages) => peer.set_window(window(messages, bytes)),
             }
             prop_assert!(peer.match_index() < peer.next_index(), "{before:?} {peer:?}");
             prop_assert!(peer.match_index() >= before.match_index());
             let (count, held) = in_flight(&peer);
-            prop_assert!(count <= usize::try_from(messages).unwrap());
+            let allowed = usize::try_from(peer.window().messages).unwrap();
+            prop_assert!(count <= allowed || count <= in_flight(&before).0, "only what was on its way already");
+            prop_assert!(!peer.exceeds_window(), "{before:?} {peer:?}");
             prop_assert!(held < bytes + 10, "no more than the message that crossed the limit");
             if let ProgressState::Replicate(inflights) = peer.state() {
                 let all_acked = peer.next_index() == peer.match_index().next();
@@ -420,6 +423,45 @@ proptest! {
             prop_assert_eq!(table.match_index(id(n)).get(), expected.unwrap_or(0));
         }
     }
+}
+
+#[test]
+fn a_large_window_is_given_back_when_it_has_drained_and_a_small_one_is_kept() {
+    let capacity_after = |messages: u64| {
+        let mut inflights = Inflights::default();
+        for index in 1..=messages {
+            inflights.add(at(index), 1);
+        }
+        let used = inflights.capacity();
+        inflights.free_up_to(at(messages - 1));
+        assert_eq!(inflights.capacity(), used, "it is still in use");
+        inflights.free_up_to(at(messages));
+        assert_eq!((inflights.count(), inflights.bytes()), (0, 0));
+        (used, inflights.capacity())
+    };
+    let (used, left) = capacity_after(200);
+    assert!(used >= 200 && left == 0, "{used} {left}");
+    let (used, left) = capacity_after(8);
+    assert!(used >= 8 && left == used, "a ring that is used again and again isn't allocated each time");
+}
+
+#[test]
+fn a_window_that_is_lowered_drains_and_one_that_is_raised_goes_on() {
+    let mut peer = replicate(0, window(3, 100));
+    for index in 1..=3 {
+        peer.on_sent(1, at(index), 1, at(0));
+    }
+    peer.set_window(window(1, 100));
+    assert!(peer.is_full() && peer.is_paused() && !peer.exceeds_window(), "it was sent before");
+    peer.free_up_to(at(2));
+    assert!(peer.is_full(), "one message is what it holds");
+    peer.set_window(window(2, 100));
+    assert!(!peer.is_full() && !peer.is_paused());
+    // The check itself, on what no path of the core does.
+    for index in 4..=5 {
+        peer.on_sent(1, at(index), 1, at(0));
+    }
+    assert!(peer.exceeds_window(), "three of two");
 }
 
 #[test]

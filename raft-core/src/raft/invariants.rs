@@ -5,7 +5,6 @@ use core::fmt;
 use raft_proto::{Index, NodeId};
 
 use super::{Raft, Role};
-use crate::progress::ProgressState;
 use crate::storage::Storage;
 
 /// A statement that doesn't hold.
@@ -31,7 +30,7 @@ pub enum Violation {
         /// The peer.
         peer: NodeId,
     },
-    /// No more is on its way than the window holds, but for the message that crossed the limit on bytes.
+    /// No more messages are on their way than the peer's window held when they were sent.
     WindowExceeded {
         /// The peer.
         peer: NodeId,
@@ -82,11 +81,8 @@ pub(crate) fn check<S: Storage>(raft: &Raft<S>) -> Result<(), Violation> {
         if progress.match_index() > last {
             return Err(Violation::MatchBeyondLog { peer });
         }
-        if let ProgressState::Replicate(inflights) = progress.state() {
-            let limit = usize::try_from(common.config.max_inflight_messages).unwrap_or(usize::MAX);
-            if inflights.count() > limit {
-                return Err(Violation::WindowExceeded { peer });
-            }
+        if progress.exceeds_window() {
+            return Err(Violation::WindowExceeded { peer });
         }
     }
     Ok(())

@@ -229,6 +229,79 @@ fn the_window_of_a_peer_can_change_while_the_leader_leads() {
     assert!(cluster.peer(1, 2).window_full && !cluster.peer(1, 3).window_full);
 }
 
+/// Node 1 leads with windows of `messages`.
+fn leading_with_window(messages: u32) -> Cluster {
+    let mut cluster = Cluster::with(3, |config| {
+        figure_2(config);
+        config.max_inflight_messages = messages;
+    });
+    cluster.elect(1);
+    cluster.rounds(1);
+    cluster
+}
+
+fn propose_all(cluster: &mut Cluster, commands: &[&'static str]) {
+    for command in commands {
+        cluster.propose(1, command).unwrap();
+    }
+}
+
+#[test]
+fn a_window_that_is_raised_lets_through_what_waited_for_it() {
+    for all in [false, true] {
+        let mut cluster = leading_with_window(1);
+        propose_all(&mut cluster, &["a", "b", "c", "d", "e"]);
+        assert_eq!(cluster.peer(1, 2).inflight_messages, 1);
+        cluster.sent.clear();
+        if all {
+            cluster.node_mut(1).reconfigure(|config| config.max_inflight_messages = 4).unwrap();
+        } else {
+            assert!(cluster.node_mut(1).set_max_inflight(id(2), 4));
+        }
+        cluster.pump(1);
+        assert!(cluster.sent.iter().any(|message| has_entries(message) && message.to == id(2)), "at once");
+        propose_all(&mut cluster, &["f", "g", "h", "i"]);
+        assert_eq!(cluster.peer(1, 2).inflight_messages, 4, "more than the settings had at the start");
+    }
+}
+
+#[test]
+fn into_a_window_that_is_lowered_nothing_goes_until_it_has_drained() {
+    for all in [false, true] {
+        let mut cluster = leading_with_window(4);
+        propose_all(&mut cluster, &["a", "b", "c", "d"]);
+        assert_eq!(cluster.peer(1, 2).inflight_messages, 4);
+        if all {
+            cluster.node_mut(1).reconfigure(|config| config.max_inflight_messages = 2).unwrap();
+        } else {
+            assert!(cluster.node_mut(1).set_max_inflight(id(2), 2));
+        }
+        cluster.pump(1);
+        propose_all(&mut cluster, &["e", "f"]);
+        assert_eq!(cluster.peer(1, 2).inflight_messages, 4);
+        let mut seen = Vec::new();
+        for append in cluster.take_if(|message| is_append(message) && message.to == id(2)) {
+            cluster.deliver(append);
+            cluster.deliver_if(|message| is_append_reply(message) && message.from == id(2));
+            seen.push(cluster.peer(1, 2).inflight_messages);
+        }
+        assert_eq!(seen[..3], [3, 2, 2], "{seen:?}: two had to arrive before the next could go");
+        cluster.settle();
+        assert_eq!(cluster.peer(1, 2).match_index, cluster.node(1).last_index());
+    }
+}
+
+#[test]
+fn bytes_on_their_way_are_limited_by_the_newest_settings() {
+    let mut cluster = leading_with_window(64);
+    cluster.node_mut(1).reconfigure(|config| config.max_inflight_bytes = 3).unwrap();
+    propose_all(&mut cluster, &["aa", "bb", "cc"]);
+    let peer = cluster.peer(1, 2);
+    assert_eq!((peer.inflight_messages, peer.inflight_bytes, peer.window_full), (2, 4, true));
+    cluster.node_mut(1).reconfigure(|config| config.priority = 1).unwrap();
+    assert_eq!(cluster.peer(1, 2), peer, "what isn't of the windows leaves them alone");
+}
+
 #[test]
 fn settings_can_change_while_a_node_runs_but_for_those_that_it_is_made_of() {
     let mut cluster = Cluster::with(3, figure_2);

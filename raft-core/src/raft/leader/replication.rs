@@ -8,9 +8,10 @@ use raft_proto::{
 };
 
 use super::Leader;
+use crate::config::Config;
 use crate::error::StepError;
 use crate::membership::Configuration;
-use crate::progress::{Progress, ProgressState};
+use crate::progress::{Progress, ProgressState, Window};
 use crate::raft::common::{Common, Next};
 use crate::report::SnapshotStatus;
 use crate::storage::{Inconsistency, Storage, StorageError};
@@ -313,6 +314,31 @@ impl Leader {
         for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
             while send_append(common, id, peer, Empty::NotAllowed, &mut batch) {}
         }
+    }
+
+    /// So many messages may be on their way to a peer. Returns false for an unknown one, and for none.
+    pub(crate) fn set_max_inflight<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        to: NodeId,
+        messages: u32,
+    ) -> bool {
+        let Some(peer) = self.progress.get_mut(to).filter(|_| messages > 0) else { return false };
+        peer.set_window(Window { messages, ..peer.window() });
+        self.send_what_is_due(common);
+        true
+    }
+
+    /// The settings have changed: if that concerns the windows, those of all peers.
+    pub(crate) fn on_reconfigured<S: Storage>(&mut self, common: &mut Common<S>, before: &Config) {
+        let window = super::window(&common.config);
+        if window == super::window(before) {
+            return;
+        }
+        for (_, peer) in self.progress.iter_mut() {
+            peer.set_window(window);
+        }
+        self.send_what_is_due(common);
     }
 
     /// Tells all peers that the leader lives, and how far each of them may commit.
