@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entry, Heartbeat, Index, LogPosition, Message, Payload, ReadIndex,
-    ReadIndexReply, RequestVote, Term, TransferLeader, VoteReply,
+    AppendEntries, AppendEntriesReply, Body, Entry, Heartbeat, Index, LogPosition, Message, Payload,
+    ReadIndex, ReadIndexReply, RequestVote, Term, TransferLeader, VoteReply,
 };
 
 use crate::text::{at, message, node, reads_as, termless};
