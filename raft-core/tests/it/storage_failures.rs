@@ -310,3 +310,48 @@ fn entries_that_were_being_fetched_are_taken_as_soon_as_they_are_there() {
         [index(2), index(3)]
     );
 }
+
+/// Does what each `Ready` of a node asks. Returns the messages.
+fn drive(node: &mut RawNode<Flaky>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while node.has_ready() {
+        let mut ready = node.ready();
+        node.storage_mut().disk.persist(&ready).unwrap();
+        messages.append(&mut ready.messages);
+        messages.append(&mut ready.persisted_messages);
+        node.advance(ready).unwrap();
+    }
+    messages
+}
+
+#[test]
+fn a_leader_sends_what_was_being_fetched_for_a_peer_as_soon_as_it_is_there() {
+    let mut config = Config::new(id(1));
+    figure_2(&mut config);
+    let mut node =
+        RawNode::new(config, Flaky::on(disk_with(&[1, 2, 3], &[1, 1, 1], 3), How::Fetches)).unwrap();
+    drive(&mut node);
+    node.campaign().unwrap();
+    drive(&mut node);
+    node.step(message(2, 1, 2, granted())).unwrap();
+    drive(&mut node);
+    node.step(message(2, 1, 2, accepted(4))).unwrap();
+    drive(&mut node);
+
+    // Node 3 has nothing, and what it lacks isn't at hand.
+    node.storage().plan.set(Some((0, 1)));
+    node.step(message(3, 1, 2, rejected(3, at(0, 0)))).unwrap();
+    assert_eq!(drive(&mut node), []);
+    assert!(node.status().counters.storage_failures > 0);
+    node.on_entries_fetched();
+    assert_eq!(drive(&mut node), [], "it isn't there yet");
+
+    node.storage().plan.set(None);
+    node.on_entries_fetched();
+    let sent = drive(&mut node);
+    assert_eq!(sent.len(), 1, "no heartbeat had to come first: {sent:?}");
+    assert_eq!(
+        sent[0],
+        message(1, 3, 2, append(at(0, 0), node.storage().disk.all_entries().to_vec().into(), 4))
+    );
+}
