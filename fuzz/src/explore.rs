@@ -2,7 +2,7 @@
 //!
 //! The other tests try what a seed decides. Here everything is tried: from each state that a cluster of real
 //! [`RawNode`](raft_core::RawNode)s can be in, each message that is on its way may be delivered, doubled or lost, each node may
-//! time out, be asked by a client, finish a write, lose its memory and start again, in every order. What must hold is
+//! time out, be asked by a client, finish a write, or lose its memory and start again, in every order. What must hold is
 //! checked in each state, so a fault that these bounds hold can't hide, and the schedule that shows it is the shortest.
 //!
 //! A state of the cluster is small: the number of each node's state, the numbers of the messages on their way, and the number of
@@ -18,7 +18,9 @@ mod search;
 
 use std::time::Duration;
 
-use raft_core::{ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, ConfState, NodeId};
+use raft_core::{
+    ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, ConfState, MemoryStorage, NodeId,
+};
 
 pub use search::explore;
 
@@ -62,6 +64,8 @@ pub struct Bounds {
     pub background: bool,
     /// Committed entries are applied some time after they were handed out. Otherwise at once.
     pub apply_late: bool,
+    /// Messages carry one entry each.
+    pub one_entry: bool,
     /// The setting of the core.
     pub pre_vote: bool,
     /// The setting of the core. Without ticks, who has heard from a leader never votes again.
@@ -149,6 +153,7 @@ impl Default for Bounds {
             },
             background: true,
             apply_late: false,
+            one_entry: false,
             pre_vote: false,
             check_quorum: false,
             mistake: None,
@@ -176,6 +181,11 @@ impl Bounds {
             ..ConfState::default()
         };
         vec![ConfState::of_voters(before), joint, ConfState::of_voters(all)]
+    }
+
+    /// The disk of a node at the start.
+    fn disk(&self) -> MemoryStorage {
+        MemoryStorage::with_conf_state(self.configurations().remove(0))
     }
 
     /// The change that brings the last node in.

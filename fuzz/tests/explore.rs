@@ -110,7 +110,7 @@ fn messages_that_leave_before_the_write_are_found() {
 
 #[test]
 fn writes_that_are_acknowledged_early_are_found() {
-    is_found(Mistake::AcknowledgeEarly, Bounds { background: true, ..small() }, "15");
+    is_found(Mistake::AcknowledgeEarly, Bounds { background: true, ..small() }, "11");
 }
 
 #[test]

@@ -51,6 +51,9 @@ struct Args {
     /// Committed entries are applied some time after they were handed out.
     #[arg(long)]
     apply_late: bool,
+    /// Messages carry one entry each.
+    #[arg(long)]
+    one_entry: bool,
     /// Ask before a campaign whether it could be won.
     #[arg(long)]
     pre_vote: bool,
@@ -94,6 +97,7 @@ impl Args {
             },
             background: !self.sync,
             apply_late: self.apply_late,
+            one_entry: self.one_entry,
             pre_vote: self.pre_vote,
             check_quorum: self.check_quorum,
             mistake: self.mistake,

@@ -125,7 +125,7 @@ impl History {
         if view.applied.len() > self.committed.len() || view.applied.iter().zip(committed).any(differ) {
             return Err(format!("5: node {id} has applied other entries than those committed"));
         }
-        if view.role == Some(RoleKind::Leader) {
+        if view.role == RoleKind::Leader {
             let lacks = |(at, (cell, term)): (usize, &(Cell, Term))| {
                 *term < view.term && view.log.get(at) != Some(cell)
             };
@@ -155,7 +155,7 @@ impl History {
     /// yet, but for entries of its own term.
     fn check_matches(&self, all: &[&View]) -> Result<(), String> {
         let newest = self.leaders.keys().next_back();
-        let leads = |view: &&&View| view.role == Some(RoleKind::Leader) && Some(&view.term) == newest;
+        let leads = |view: &&&View| view.role == RoleKind::Leader && Some(&view.term) == newest;
         let Some(leader) = all.iter().find(leads) else { return Ok(()) };
         for (peer, index) in leader.matches.iter().filter(|(_, index)| *index > 0) {
             let cell = leader.log.get(index - 1);
@@ -183,15 +183,14 @@ fn logs_match(one: &[Cell], other: &[Cell]) -> bool {
 /// At most one change waits at a leader (18a), and the configuration is the one after the changes that were applied (18d).
 fn check_configuration(view: &View, configurations: &[ConfState]) -> Result<(), String> {
     let waiting = view.log.iter().skip(view.applied.len()).filter(|cell| cell.is_change).count();
-    if view.role == Some(RoleKind::Leader) && waiting > 1 {
+    if view.role == RoleKind::Leader && waiting > 1 {
         return Err(format!("18a: {waiting} changes wait at leader {}", view.id));
     }
     let applied = view.applied.iter().filter(|cell| cell.is_change).count();
-    match (&view.conf_state, configurations.get(applied)) {
-        (None, _) => Ok(()),
-        (Some(is), Some(expected)) if is == expected => Ok(()),
-        (Some(is), _) => Err(format!("18d: node {} acts by {is:?} after {applied} changes", view.id)),
+    if configurations.get(applied) != Some(&view.conf_state) {
+        return Err(format!("18d: node {} acts by {:?} after {applied} changes", view.id, view.conf_state));
     }
+    Ok(())
 }
 
 /// Is it a majority of both halves? An empty half agrees.

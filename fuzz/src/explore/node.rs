@@ -34,11 +34,11 @@ pub(super) enum Input {
     Persist,
     /// Its oldest committed batch is applied.
     Apply,
-    /// It loses its memory. So many of its writes have reached the disk by then.
+    /// It loses its memory and starts again. So many of its writes had reached the disk. (Who is down for a while does
+    /// nothing, and so may as well have lost its memory when that ends.)
     Crash {
         survive: u8,
     },
-    Restart,
 }
 
 /// What a node did that matters to the history of the cluster.
@@ -87,17 +87,11 @@ struct Write {
     messages: Vec<Message>,
 }
 
-#[derive(Clone, Debug)]
-enum Process {
-    Up(Box<RawNode<MemoryStorage>>),
-    Down(Box<MemoryStorage>),
-}
-
 /// A node.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     id: NodeId,
-    process: Process,
+    raw: RawNode<MemoryStorage>,
     /// On their way to the disk, in order.
     writes: VecDeque<Write>,
     /// What needed no sync: it becomes durable with the next write.
@@ -114,8 +108,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) id: NodeId,
-    /// `None` if it is down.
-    pub(super) role: Option<RoleKind>,
+    pub(super) role: RoleKind,
     pub(super) term: Term,
     pub(super) commit: usize,
     pub(super) log: Vec<Cell>,
@@ -124,8 +117,8 @@ pub(super) struct View {
     pub(super) applied: Vec<Cell>,
     /// A leader's match index of each member.
     pub(super) matches: Vec<(NodeId, usize)>,
-    /// By which it acts; `None` if it is down.
-    pub(super) conf_state: Option<ConfState>,
+    /// By which it acts.
+    pub(super) conf_state: ConfState,
     /// Writes on their way.
     pub(super) writes: usize,
     /// Batches that aren't applied.
@@ -133,60 +126,45 @@ pub(super) struct View {
 }
 
 impl Node {
-    /// A node of a cluster that begins.
+    /// A node that starts from what its disk holds, and has nothing to do yet.
     ///
     /// # Errors
     /// The core doesn't start.
-    pub(super) fn first(id: NodeId, bounds: &Bounds) -> Result<Node, String> {
-        let storage = MemoryStorage::with_conf_state(bounds.configurations().remove(0));
-        let mut node = Node {
-            id,
-            process: Process::Down(Box::new(storage.clone())),
-            writes: VecDeque::new(),
-            unsynced: None,
-            batches: VecDeque::new(),
-            applied: Vec::new(),
-            lives: 0,
-        };
-        node.process = Process::Up(Box::new(node.boot(storage, bounds)?));
-        Ok(node)
-    }
-
-    fn boot(&self, storage: MemoryStorage, bounds: &Bounds) -> Result<RawNode<MemoryStorage>, String> {
+    pub(super) fn start(
+        id: NodeId,
+        storage: MemoryStorage,
+        lives: u64,
+        bounds: &Bounds,
+    ) -> Result<Node, String> {
         let config = Config {
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: 1,
             pre_vote: bounds.pre_vote,
             check_quorum: bounds.check_quorum,
             async_writes: bounds.background,
-            seed: self.lives,
-            ..Config::new(self.id)
+            max_message_bytes: if bounds.one_entry { 0 } else { u64::MAX },
+            seed: lives,
+            ..Config::new(id)
         };
-        let mut raw =
-            RawNode::new(config, storage).map_err(|error| format!("8: node {}: {error}", self.id))?;
+        let mut raw = RawNode::new(config, storage).map_err(|error| format!("8: node {id}: {error}"))?;
         raw.set_election_timeout(ELECTION_TICKS);
-        Ok(raw)
-    }
-
-    fn storage(&self) -> &MemoryStorage {
-        match &self.process {
-            Process::Up(raw) => raw.storage(),
-            Process::Down(storage) => storage,
-        }
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        matches!(self.process, Process::Up(_))
+        Ok(Node {
+            id,
+            raw,
+            writes: VecDeque::new(),
+            unsynced: None,
+            batches: VecDeque::new(),
+            applied: Vec::new(),
+            lives,
+        })
     }
 
     /// Two nodes with the same fingerprint do the same on the same inputs.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.id, self.lives, self.is_up()).hash(&mut hasher);
-        if let Process::Up(raw) = &self.process {
-            raw.hash_state(&mut hasher);
-        }
-        let storage = self.storage();
+        (self.id, self.lives).hash(&mut hasher);
+        self.raw.hash_state(&mut hasher);
+        let storage = self.raw.storage();
         (storage.hard_state(), storage.all_entries()).hash(&mut hasher);
         self.writes.len().hash(&mut hasher);
         for Write { number: _, entries, hard_state, messages } in &self.writes {
@@ -198,7 +176,7 @@ impl Node {
 
     /// Its log: what is on the disk, and over it what is on its way there.
     fn log(&self) -> Vec<Cell> {
-        let mut log: Vec<Cell> = self.storage().all_entries().iter().map(Cell::of).collect();
+        let mut log: Vec<Cell> = self.raw.storage().all_entries().iter().map(Cell::of).collect();
         for write in &self.writes {
             if let Some(first) = write.entries.first() {
                 log.truncate(position(first.index.prev().get()));
@@ -209,30 +187,22 @@ impl Node {
     }
 
     pub(super) fn view(&self) -> View {
-        let storage = self.storage();
-        let mut view = View {
+        let storage = self.raw.storage();
+        let peers = self.raw.progress().into_iter();
+        View {
             id: self.id,
-            role: None,
-            term: storage.hard_state().term,
-            commit: position(storage.hard_state().commit.get()),
+            role: self.raw.role(),
+            term: self.raw.term(),
+            commit: position(self.raw.commit_index().get()),
             log: self.log(),
             durable: storage.all_entries().iter().map(Cell::of).collect(),
             durable_state: storage.hard_state(),
             applied: self.applied.clone(),
-            matches: Vec::new(),
-            conf_state: None,
+            matches: peers.map(|peer| (peer.id, position(peer.match_index.get()))).collect(),
+            conf_state: self.raw.conf_state(),
             writes: self.writes.len(),
             batches: self.batches.len(),
-        };
-        if let Process::Up(raw) = &self.process {
-            view.role = Some(raw.role());
-            view.term = raw.term();
-            view.commit = position(raw.commit_index().get());
-            let peers = raw.progress().into_iter();
-            view.matches = peers.map(|peer| (peer.id, position(peer.match_index.get()))).collect();
-            view.conf_state = Some(raw.conf_state());
         }
-        view
     }
 
     /// What follows from this input; `None` if it can't be given to the node.
@@ -247,16 +217,12 @@ impl Node {
     ) -> Result<Option<Reaction>, String> {
         match input {
             Input::Crash { survive } => self.crash(usize::from(survive), bounds).map(Some),
-            Input::Restart => self.restart(bounds).map(Some),
-            _ => match Running::of(self, bounds) {
-                Some(running) => running.handle(input, message),
-                None => Ok(None),
-            },
+            _ => Running::of(self, bounds).handle(input, message),
         }
     }
 
     fn crash(&self, survive: usize, bounds: &Bounds) -> Result<Reaction, String> {
-        let mut storage = self.storage().clone();
+        let mut storage = self.raw.storage().clone();
         for write in self.writes.iter().take(survive) {
             put(&mut storage, write)?;
         }
@@ -265,45 +231,31 @@ impl Node {
                 let state = storage.hard_state();
                 storage.set_hard_state(HardState { vote: None, ..state });
             }
-            Some(Mistake::LoseTail) => {
-                let mut kept = MemoryStorage::with_conf_state(bounds.configurations().remove(0));
-                let entries = storage.all_entries();
-                let state = storage.hard_state();
-                let rest = &entries[..entries.len().saturating_sub(1)];
-                kept.append(rest).map_err(|error| error.to_string())?;
-                let commit = state.commit.min(rest.last().map(|entry| entry.index).unwrap_or_default());
-                kept.set_hard_state(HardState { commit, ..state });
-                storage = kept;
-            }
+            Some(Mistake::LoseTail) => storage = without_last(&storage, bounds)?,
             Some(Mistake::ForgetCommit | Mistake::SendEarly | Mistake::AcknowledgeEarly) | None => {}
         }
-        let after = Node {
-            id: self.id,
-            process: Process::Down(Box::new(storage)),
-            writes: VecDeque::new(),
-            unsynced: None,
-            batches: VecDeque::new(),
-            applied: Vec::new(),
-            lives: self.lives,
-        };
-        Ok(Reaction { after, sent: Vec::new(), events: Vec::new() })
-    }
-
-    fn restart(&self, bounds: &Bounds) -> Result<Reaction, String> {
-        let mut node = self.clone();
-        // The numbers of reads are drawn at the start, and two lives must not draw the same.
-        node.lives += u64::from(bounds.budget.reads > 0);
-        let storage = self.storage().clone();
         let durable = storage.hard_state();
-        let raw = node.boot(storage, bounds)?;
-        let status = raw.status();
+        // The numbers of reads are drawn at the start, and two lives must not draw the same.
+        let lives = self.lives + u64::from(bounds.budget.reads > 0);
+        let node = Node::start(self.id, storage, lives, bounds)?;
+        let status = node.raw.status();
         if (status.term, status.vote) != (durable.term, durable.vote) || status.commit < durable.commit {
             return Err(format!("8: node {} starts with another state than it stored", self.id));
         }
-        node.process = Process::Up(Box::new(raw));
-        let running = Running::of(&node, bounds).ok_or("it is up")?;
-        running.finish()
+        Running::of(&node, bounds).finish()
     }
+}
+
+/// What a disk would hold that lost its last entry.
+fn without_last(storage: &MemoryStorage, bounds: &Bounds) -> Result<MemoryStorage, String> {
+    let mut kept = bounds.disk();
+    let state = storage.hard_state();
+    let entries = storage.all_entries();
+    let rest = &entries[..entries.len().saturating_sub(1)];
+    kept.append(rest).map_err(|error| error.to_string())?;
+    let last = rest.last().map(|entry| entry.index).unwrap_or_default();
+    kept.set_hard_state(HardState { commit: state.commit.min(last), ..state });
+    Ok(kept)
 }
 
 /// The election time-out: the smallest that the core allows with heartbeats at each tick.
@@ -340,14 +292,12 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// The node, if it is up.
-    fn of(before: &'a Node, bounds: &'a Bounds) -> Option<Running<'a>> {
-        let Process::Up(raw) = &before.process else { return None };
-        let last = raw.status();
-        Some(Running {
+    fn of(before: &'a Node, bounds: &'a Bounds) -> Running<'a> {
+        let last = before.raw.status();
+        Running {
             bounds,
             before,
-            raw: (**raw).clone(),
+            raw: before.raw.clone(),
             writes: before.writes.clone(),
             unsynced: before.unsynced,
             batches: before.batches.clone(),
@@ -356,7 +306,7 @@ impl<'a> Running<'a> {
             last,
             sent: Vec::new(),
             events: Vec::new(),
-        })
+        }
     }
 
     fn handle(mut self, input: Input, message: Option<&Message>) -> Result<Option<Reaction>, String> {
@@ -385,7 +335,7 @@ impl<'a> Running<'a> {
             }
             Input::Persist => self.persist_oldest()?,
             Input::Apply => self.apply_oldest()?,
-            Input::Crash { .. } | Input::Restart => false,
+            Input::Crash { .. } => false,
         };
         if !possible {
             return Ok(None);
@@ -423,11 +373,12 @@ impl<'a> Running<'a> {
         // Which time-out is drawn must not tell two states apart.
         self.raw.set_election_timeout(ELECTION_TICKS);
         let id = self.before.id;
-        let (last, role) = (self.raw.last_position(), self.raw.role());
+        let now = self.raw.status();
+        let last = self.raw.last_position();
         self.raw.check_invariants().map_err(|violation| format!("10-16: node {id}: {violation}"))?;
         let after = Node {
             id,
-            process: Process::Up(Box::new(self.raw)),
+            raw: self.raw,
             writes: self.writes,
             unsynced: self.unsynced,
             batches: self.batches,
@@ -441,7 +392,14 @@ impl<'a> Running<'a> {
         if !log.is_sorted_by_key(|cell| cell.term) {
             return Err(format!("3: the terms go down in the log of node {id}"));
         }
-        let leads = (role == RoleKind::Leader).then_some(self.last.term);
+        let believed = log.iter().take(position(now.durable.get()));
+        if !believed.eq(after.view().durable.iter().take(position(now.durable.get()))) {
+            return Err(format!("11: node {id} believes that {} are durable, which aren't", now.durable));
+        }
+        if now.counters.storage_failures > 0 {
+            return Err(format!("11: node {id} asks its disk for what isn't there"));
+        }
+        let leads = (now.role == RoleKind::Leader).then_some(now.term);
         if leads.is_some() && leads == self.led && !log.starts_with(&self.before.log()) {
             return Err(format!("2: leader {id} changes its log"));
         }

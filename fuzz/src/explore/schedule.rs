@@ -55,9 +55,10 @@ fn describe(world: &World, action: Action) -> String {
                 Input::Read { floor } => format!("is asked for a read, {floor} are committed"),
                 Input::Persist => "finishes its oldest write".to_owned(),
                 Input::Apply => "applies what is committed".to_owned(),
-                Input::Crash { survive: 0 } => "crashes".to_owned(),
-                Input::Crash { survive } => format!("crashes, {survive} of its writes survive"),
-                Input::Restart => "starts again".to_owned(),
+                Input::Crash { survive: 0 } => "crashes and starts again".to_owned(),
+                Input::Crash { survive } => {
+                    format!("crashes and starts again, {survive} of its writes survive")
+                }
             };
             format!("node {} {what}", node + 1)
         }
@@ -65,14 +66,14 @@ fn describe(world: &World, action: Action) -> String {
 }
 
 fn describe_node(view: &View) -> String {
-    let role = view.role.map_or("down".to_owned(), |role| role.to_string());
     let terms = |cells: &[super::node::Cell]| {
         let terms: Vec<String> = cells.iter().map(|cell| cell.term.to_string()).collect();
         format!("[{}]", terms.join(" "))
     };
     let vote = view.durable_state.vote.map_or("nobody".to_owned(), |vote| vote.to_string());
     format!(
-        "{role} {}, log {}, commit {}; on disk {}, term {}, vote {vote}; {} writing",
+        "{} {}, log {}, commit {}; on disk {}, term {}, vote {vote}; {} writing",
+        view.role,
         view.term,
         terms(&view.log),
         view.commit,

@@ -243,7 +243,7 @@ impl World {
     fn start(&self) -> Result<Vec<u32>, String> {
         let mut state = Vec::new();
         for id in self.bounds.ids() {
-            state.push(self.intern_node(Node::first(id, &self.bounds)?));
+            state.push(self.intern_node(Node::start(id, self.bounds.disk(), 0, &self.bounds)?));
         }
         state.push(self.intern_history(History::new(self.bounds.budget)));
         Ok(state)
@@ -335,8 +335,7 @@ impl World {
     /// The history, if the step takes something off the budget.
     fn spend(&self, state: &State, action: Action) -> Option<History> {
         let take: fn(&mut Budget) -> &mut u8 = match action {
-            Action::Begin
-            | Action::At(_, Input::Deliver(_) | Input::Persist | Input::Apply | Input::Restart) => {
+            Action::Begin | Action::At(_, Input::Deliver(_) | Input::Persist | Input::Apply) => {
                 return None;
             }
             Action::Drop(_) => |budget| &mut budget.drops,
@@ -389,11 +388,7 @@ impl World {
 /// What could happen to a node by itself.
 fn node_inputs(view: &View, history: &History, bounds: &Bounds, mut push: impl FnMut(Input)) {
     let Budget { time_outs, ticks, heartbeats, proposals, changes, reads, crashes, .. } = history.budget;
-    let Some(role) = view.role else {
-        push(Input::Restart);
-        return;
-    };
-    let leads = role == RoleKind::Leader;
+    let leads = view.role == RoleKind::Leader;
     let may_campaign = !leads && view.term.get() < bounds.max_term;
     let possible = [
         (view.writes > 0, Input::Persist),
