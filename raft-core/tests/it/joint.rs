@@ -107,17 +107,6 @@ fn a_read_needs_a_majority_of_each_half() {
 }
 
 #[test]
-fn a_read_is_answered_at_once_where_both_halves_are_the_leader() {
-    // Fault 3 of etcd's: nobody is there to answer a heartbeat.
-    let mut cluster = Cluster::new(1);
-    cluster.elect(1);
-    cluster.change_and_settle(1, explicit(&[(AddVoter, 1)]));
-    assert_eq!(cluster.conf_state(1), joint(&[1], &[1]));
-    cluster.read(1, "r", ReadMode::Quorum).unwrap();
-    assert_eq!(cluster.slot(1).reads.len(), 1);
-}
-
-#[test]
 fn a_voter_is_demoted_when_the_joint_configuration_is_left() {
     // B103.
     let mut cluster = Cluster::new(3);

@@ -25,6 +25,7 @@ mod words;
 mod disruption;
 mod election;
 mod explain;
+mod faults_of_etcd;
 mod given_snapshots;
 mod hostile;
 mod joint;

@@ -5,7 +5,7 @@ use raft_core::ConfChangeKind::{AddLearner, AddVoter, Remove, Update};
 use raft_core::{
     Body, CampaignError, ConfChange, ConfChangeError, ConfChangeKind, ConfChangeProposal, ConfChangeRefusal,
     ConfChangeTransition, ConfState, Config, Entry, HardState, MemoryStorage, Message, Payload, PeerState,
-    ProposeError, RawNode, ReadMode, RoleKind,
+    ProposeError, RawNode, RoleKind,
 };
 
 use crate::cluster::{Cluster, asynchronous, disk_with, figure_2};
@@ -420,20 +420,6 @@ fn fewer_voters_may_make_a_quorum_of_what_was_acknowledged() {
     cluster.step(message(2, 1, 1, accepted(2))).unwrap();
     assert_eq!(cluster.conf_state(1), conf_state(&[1], &[]));
     assert_eq!((cluster.commit(1), cluster.applied(1)), (3, vec!["x".to_owned()]));
-}
-
-#[test]
-fn reads_that_wait_are_answered_when_the_leader_is_left_alone() {
-    // Fault 3 of etcd's: nobody is left to answer a heartbeat.
-    let mut cluster = led(&[1, 2], &[]);
-    cluster.change(1, change(&[(Remove, 2)])).unwrap();
-    cluster.deliver_if(is_append);
-    cluster.lose_if(is_heartbeat);
-    cluster.read(1, "r", ReadMode::Quorum).unwrap();
-    assert_eq!(cluster.slot(1).reads.len(), 0);
-    cluster.settle();
-    assert_eq!(cluster.conf_state(1), conf_state(&[1], &[]));
-    assert_eq!((cluster.slot(1).reads.len(), cluster.status(1).pending_reads), (1, 0));
 }
 
 // -- learners

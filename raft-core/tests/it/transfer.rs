@@ -201,32 +201,6 @@ fn a_leader_that_is_deposed_tells_what_became_of_the_transfer() {
 // -- leases
 
 #[test]
-fn a_leader_that_hands_over_serves_nothing_by_lease_for_the_rest_of_its_term() {
-    // Fault 2 of etcd's: the target wins at once, and the old leader, which doesn't know, still has its lease.
-    let mut cluster = led(|config| config.lease_reads = true);
-    cluster.read(1, "before", ReadMode::Lease).unwrap();
-    cluster.settle();
-    cluster.read(1, "by lease", ReadMode::Lease).unwrap();
-    assert_eq!(cluster.slot(1).reads.len(), 2, "it has a lease");
-    transfer(&mut cluster, 1, 3).unwrap();
-    cluster.cut_one_way(2, 1);
-    cluster.cut_one_way(3, 1);
-    cluster.read(1, "during", ReadMode::Lease).unwrap();
-    assert_eq!(cluster.slot(1).reads.len(), 2);
-    cluster.deliver_if(is_timeout_now);
-    cluster.settle();
-    assert_eq!(
-        (cluster.role(3), cluster.role(1)),
-        (RoleKind::Leader, RoleKind::Leader),
-        "of different terms"
-    );
-    cluster.propose(3, "newer").unwrap();
-    cluster.settle();
-    cluster.read(1, "after", ReadMode::Lease).unwrap();
-    assert_eq!(cluster.slot(1).reads.len(), 2, "a stale read");
-}
-
-#[test]
 fn a_transfer_that_timed_out_leaves_no_lease_since_the_word_may_arrive_late() {
     let mut cluster = led(|config| config.lease_reads = true);
     cluster.lose_if(is_timeout_now);
