@@ -74,6 +74,9 @@ pub trait Storage {
     /// [`on_applied`](crate::RawNode::on_applied).
     /// [`StorageError::SnapshotTemporarilyUnavailable`] says that one is being made: the core asks again when
     /// it hears from that node next.
+    ///
+    /// The message that carries it, [`InstallSnapshot`](crate::InstallSnapshot), is from the leader and of its term. If another
+    /// node delivers it in the leader's place, these must stay as they are.
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError>;
 }
 

@@ -139,6 +139,10 @@ impl VoteReply {
 }
 
 /// InstallSnapshot (§7).
+///
+/// A follower takes the sender for the leader of the message's term, as with an append. So who brings a snapshot in the
+/// leader's place (a node nearby, a snapshot store) sends it under the leader's id and in the leader's term, and the answer goes
+/// to the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct InstallSnapshot {
     /// The snapshot.
