@@ -5,16 +5,25 @@
 //!
 //! ```console
 //! cargo +nightly fuzz run -s none --features libfuzzer step_any -- -max_total_time=60
+//! cargo run --release -p raft-fuzz --bin targets -- --only step_any --for 60
 //! ```
+//!
+//! (The latter makes its inputs from the corpus by itself, without the feedback that makes a fuzzer good at it.)
 
 mod any;
+mod calls;
 mod cluster;
+mod corpus;
 mod dice;
+mod lying;
 mod step;
 mod watched;
 mod wire;
 
+pub use calls::any_calls;
 pub use cluster::cluster;
+pub use corpus::{corpus, vary};
+pub use lying::lying_storage;
 pub use step::step_any;
 pub use wire::wire_decode;
 
@@ -22,4 +31,10 @@ pub use wire::wire_decode;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 3] = [("wire_decode", wire_decode), ("step_any", step_any), ("cluster", cluster)];
+pub const TARGETS: [Target; 5] = [
+    ("wire_decode", wire_decode),
+    ("step_any", step_any),
+    ("lying_storage", lying_storage),
+    ("any_calls", any_calls),
+    ("cluster", cluster),
+];

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeSingle,
-    ConfChangeTransition, ConfChangeV2, ConfState, Entries, Entry, HardState, Heartbeat, HeartbeatReply,
-    Index, InstallSnapshot, LogPosition, Message, NodeId, Payload, Propose, RawNode, ReadIndex,
-    ReadIndexReply, RequestVote, Snapshot, SnapshotMetadata, Storage, Term, TransferLeader, VoteReply,
+    ConfChangeTransition, ConfChangeV2, ConfState, DataLoss, Entries, Entry, HardState, Heartbeat,
+    HeartbeatReply, Index, InstallSnapshot, LogPosition, Message, NodeId, Payload, Propose, RawNode,
+    ReadIndex, ReadIndexReply, RequestVote, Snapshot, SnapshotMetadata, Storage, Term, TransferLeader,
+    VoteReply,
 };
 
 use super::dice::Dice;
@@ -87,10 +88,13 @@ pub(super) fn conf_change_v2(dice: &mut Dice) -> ConfChangeV2 {
 }
 
 fn payload(dice: &mut Dice) -> Payload {
-    match dice.below(8) {
-        0..5 => Payload::Normal(dice.bytes(12)),
-        5 => Payload::Normal(vec![7; dice.below(400) as usize].into()),
-        6 => Payload::ConfChange(Arc::new(conf_change(dice))),
+    match dice.below(12) {
+        0..6 => Payload::Normal(dice.bytes(12)),
+        6 => Payload::TermStart,
+        7 => Payload::RefusedChange,
+        8 => Payload::LeaveJoint,
+        9 => Payload::Normal(vec![7; dice.below(400) as usize].into()),
+        10 => Payload::ConfChange(Arc::new(conf_change(dice))),
         _ => Payload::ConfChangeV2(Arc::new(conf_change_v2(dice))),
     }
 }
@@ -120,6 +124,11 @@ fn proposal(dice: &mut Dice, near: Near) -> Entry {
 
 pub(super) fn hard_state(dice: &mut Dice, near: Near) -> HardState {
     HardState { term: term(dice, near), vote: nobody(dice), commit: index(dice, near) }
+}
+
+/// No loss of data, mostly.
+pub(super) fn loss(dice: &mut Dice, near: Near) -> Option<DataLoss> {
+    dice.one_in(4).then(|| DataLoss { acknowledged: index(dice, near), last: index(dice, near) })
 }
 
 pub(super) fn conf_state(dice: &mut Dice) -> ConfState {

@@ -15,13 +15,15 @@ pub(super) struct Watched<S> {
     /// The last entry that was handed out for application, if it is known.
     handed_out: Option<Index>,
     number: u64,
+    /// One that is done with.
+    pub(super) done: Option<Ready>,
 }
 
 impl<S: Storage + Clone + Debug> Watched<S> {
     /// From here on. `out` are the `Ready`s that are out already.
     pub(super) fn new(node: RawNode<S>, out: VecDeque<Ready>) -> Watched<S> {
         let number = out.back().map_or(0, |ready| ready.number);
-        let watched = Watched { node, out, handed_out: None, number };
+        let watched = Watched { node, out, handed_out: None, number, done: None };
         watched.check();
         watched
     }
@@ -36,36 +38,36 @@ impl<S: Storage + Clone + Debug> Watched<S> {
     }
 
     /// A call. If it is refused, nothing has changed.
-    pub(super) fn call<T, E: Debug>(
-        &mut self,
-        call: impl FnOnce(&mut RawNode<S>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub(super) fn call<T, E: Debug>(&mut self, call: impl FnOnce(&mut RawNode<S>) -> Result<T, E>) {
         let before = self.node.clone();
-        let result = call(&mut self.node);
-        if let Err(error) = &result {
+        if let Err(error) = call(&mut self.node) {
             let (before, after) = (picture(&before), picture(&self.node));
             assert_eq!(before, after, "{error:?}, and something has changed");
         }
         self.check();
-        result
     }
 
     /// A call that can't be refused.
-    pub(super) fn tell(&mut self, call: impl FnOnce(&mut RawNode<S>)) {
+    pub(super) fn tell<T>(&mut self, call: impl FnOnce(&mut RawNode<S>) -> T) {
         call(&mut self.node);
         self.check();
     }
 
-    /// Takes a `Ready`.
-    pub(super) fn take(&mut self) -> &Ready {
+    /// Takes a `Ready`, in the buffers of an earlier one or in its own.
+    pub(super) fn take(&mut self, reuse: bool) {
         let due = self.node.has_ready();
-        let ready = self.node.ready();
+        let ready = if reuse {
+            let mut ready = self.done.take().unwrap_or_default();
+            self.node.ready_into(&mut ready);
+            ready
+        } else {
+            self.node.ready()
+        };
         assert_eq!(due, !ready.is_empty(), "has_ready() and ready() disagree");
         self.check_ready(&ready);
         self.number = ready.number;
         self.out.push_back(ready);
         self.check();
-        &self.out[self.out.len() - 1]
     }
 
     fn check(&self) {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
-use raft_core::{Body, Message, Term};
+use raft_core::{Body, Entry, Index, Message, Payload, Term};
 use raft_proto::wire::{self, DecodeError};
 
 use super::any::{self, Near};
@@ -62,7 +62,7 @@ fn any_value(kind: u8, dice: &mut Dice) {
         0 => {
             let mut entry = any::entry(dice, near);
             entry.term = entry.term.min(Term::LIMIT);
-            entry.index = entry.index.min(raft_core::Index::LIMIT);
+            entry.index = entry.index.min(Index::LIMIT);
             let written = is_read_as_written(&entry, wire::decode_entry, wire::encode_entry);
             assert_eq!(written.len() as u64, entry.encoded_len(), "it has the length that was announced");
         }
@@ -119,20 +119,24 @@ pub(super) fn must_travel(message: &Message) {
     assert_eq!(read, Ok(as_it_travels(message)), "a message of this node's can't be read");
 }
 
-/// A message as its receiver gets it: a transfer has the transferee in the place of its sender, and proposals have no place in the
-/// log.
+/// A message as its receiver gets it: a transfer has the transferee in the place of its sender, and proposals are those of a
+/// client, without a place in the log.
 fn as_it_travels(message: &Message) -> Message {
     let mut message = message.clone();
     match &mut message.body {
         Body::TransferLeader(transfer) => message.from = transfer.transferee,
-        Body::Propose(propose) => {
-            let bare = |entry: &raft_core::Entry| raft_core::Entry {
-                payload: entry.payload.clone(),
-                ..Default::default()
-            };
-            propose.entries = propose.entries.iter().map(bare).collect();
-        }
+        Body::Propose(propose) => propose.entries = propose.entries.iter().map(of_a_client).collect(),
         _ => {}
     }
     message
+}
+
+/// What only a leader writes is told by data that is missing, which a client's command never lacks.
+fn of_a_client(entry: &Entry) -> Entry {
+    let payload = match &entry.payload {
+        Payload::TermStart | Payload::RefusedChange => Payload::default(),
+        Payload::LeaveJoint => Payload::ConfChangeV2(Default::default()),
+        payload => payload.clone(),
+    };
+    Entry { payload, ..Entry::default() }
 }
