@@ -6,7 +6,7 @@ use raft_core::{Config, MemoryStorage, NodeId, RawNode, RoleKind, Status};
 #[test]
 fn a_status_is_read_back_as_it_was_written() {
     let id = NodeId::new(1).unwrap();
-    let mut node = RawNode::new(Config::new(id), MemoryStorage::with_voters([id])).unwrap();
+    let mut node = RawNode::new(Config::new(id, 0), MemoryStorage::with_voters([id])).unwrap();
     node.campaign().unwrap();
     while node.has_ready() {
         let ready = node.ready();

@@ -73,9 +73,9 @@ pub struct Config {
     /// proposal of any size, and empty ones, always pass. Default 1 GiB; at least 1.
     pub max_uncommitted_bytes: u64,
 
-    /// Refuse proposals at a follower, where it would otherwise pass them on to its leader. A forwarded proposal can
-    /// be lost without notice, or arrive twice. Default false.
-    pub disable_proposal_forwarding: bool,
+    /// Pass proposals at a follower on to its leader. A proposal that is passed on can be lost, or arrive twice, and nothing tells;
+    /// so a follower refuses them otherwise, and names the leader. Default false.
+    pub forward_proposals: bool,
 
     /// Append membership changes even if an earlier one may be unapplied, or a joint configuration must be left first.
     /// For a caller that keeps these rules itself. Default false.
@@ -107,14 +107,15 @@ pub struct Config {
     /// low priority leads only where no other can. Default 0.
     pub priority: i64,
 
-    /// Where the random numbers start. The node's id is mixed in. It should differ at each start, so that a request
-    /// of an earlier life is never taken for one of this life; with equal seeds a run can be repeated. Default 0.
+    /// Where the random numbers start. The node's id is mixed in. Where the storage outlives the node it must differ at each
+    /// start, or a late answer to a read of an earlier life could be taken for one to a read of this life. With equal seeds a
+    /// run can be repeated.
     pub seed: u64,
 }
 
 impl Config {
-    /// The defaults, for this node.
-    pub fn new(id: NodeId) -> Config {
+    /// The defaults, for this node. The seed should be a random number: see [`seed`](Config::seed).
+    pub fn new(id: NodeId, seed: u64) -> Config {
         Config {
             id,
             election_ticks: 10,
@@ -130,7 +131,7 @@ impl Config {
             max_inflight_bytes: 64 << 20,
             max_committed_bytes: 64 << 20,
             max_uncommitted_bytes: 1 << 30,
-            disable_proposal_forwarding: false,
+            forward_proposals: false,
             disable_conf_change_validation: false,
             step_down_on_removal: true,
             async_writes: false,
@@ -138,7 +139,7 @@ impl Config {
             skip_commit_broadcast: false,
             applied: Index::ZERO,
             priority: 0,
-            seed: 0,
+            seed,
         }
     }
 

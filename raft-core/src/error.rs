@@ -110,8 +110,7 @@ pub enum StepError {
 pub enum ProposeError {
     /// No leader is known: try again later, or elsewhere.
     NoLeader,
-    /// Another node leads, and [`Config::disable_proposal_forwarding`](crate::Config::disable_proposal_forwarding)
-    /// is on: ask there.
+    /// Another node leads: ask there. (See [`Config::forward_proposals`](crate::Config::forward_proposals).)
     NotLeader {
         /// The leader.
         leader: NodeId,

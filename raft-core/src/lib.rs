@@ -28,7 +28,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let id = NodeId::new(1).ok_or("zero is no node")?;
-//! let mut node = RawNode::new(Config::new(id), MemoryStorage::with_voters([id]))?;
+//! let mut node = RawNode::new(Config::new(id, 42), MemoryStorage::with_voters([id]))?; // 42: a random number, where it matters
 //! let mut applied = Vec::new();
 //!
 //! node.campaign()?; // or tick() until it does by itself

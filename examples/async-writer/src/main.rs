@@ -26,6 +26,7 @@ mod writer;
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -144,7 +145,8 @@ impl Server {
     ) -> Result<Server, Box<dyn Error>> {
         let mut storage = MemoryStorage::with_voters(voters.iter().copied());
         let file = LogFile::open(&folder.join(format!("node-{id}.log")), &mut storage)?;
-        let config = Config { async_writes: true, ..Config::new(id) };
+        let config =
+            Config { async_writes: true, ..Config::new(id, RandomState::new().build_hasher().finish()) };
         let node = RawNode::new(config, storage)?;
         let (jobs, queue) = mpsc::sync_channel(QUEUE);
         let name = format!("writer {id}");

@@ -96,7 +96,7 @@ fn a_torn_tail_is_cut_off() {
             drop(LogFile::open(&path, &mut storage).unwrap());
             assert_eq!(storage.last_index().unwrap(), Index::new(whole as u64), "cut at {length}");
             assert_eq!(std::fs::metadata(&path).unwrap().len(), ends[whole]);
-            RawNode::new(Config::new(node(2)), storage).unwrap();
+            RawNode::new(Config::new(node(2), 0), storage).unwrap();
         }
     }
 }

@@ -135,11 +135,9 @@ fn config(options: &ServeOptions, folder: &Disk) -> Config {
         lease_drift_ticks,
         max_inflight_bytes: 16 << 20,
         max_uncommitted_bytes: 256 << 20,
-        disable_proposal_forwarding: true,
         async_writes: true,
         applied: folder.reader.applied_at_start(),
-        seed: RandomState::new().build_hasher().finish(),
-        ..Config::new(options.id)
+        ..Config::new(options.id, RandomState::new().build_hasher().finish())
     }
 }
 

@@ -143,8 +143,7 @@ impl Node {
             check_quorum: bounds.check_quorum,
             async_writes: bounds.background,
             max_message_bytes: if bounds.one_entry { 0 } else { u64::MAX },
-            seed: lives,
-            ..Config::new(id)
+            ..Config::new(id, lives)
         };
         let mut raw = RawNode::new(config, storage).map_err(|error| format!("8: node {id}: {error}"))?;
         raw.set_election_timeout(ELECTION_TICKS);

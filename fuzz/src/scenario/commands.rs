@@ -416,7 +416,7 @@ fn node_config(directive: &Directive) -> Result<Config, CommandError> {
         None => Ok(false),
     };
     let number = |key: &str| directive.value(key).and_then(|value| value.parse::<u64>().ok());
-    let mut config = Config::new(id);
+    let mut config = Config::new(id, 0);
     config.election_ticks = 3;
     config.heartbeat_ticks = 1;
     config.lease_drift_ticks = 0;
@@ -435,7 +435,7 @@ fn node_config(directive: &Directive) -> Result<Config, CommandError> {
     config.check_quorum = flag("checkquorum")?;
     config.disable_conf_change_validation = flag("disable-conf-change-validation")?;
     config.step_down_on_removal = flag("step-down-on-removal")?;
-    config.disable_proposal_forwarding = flag("disable-proposal-forwarding")?;
+    config.forward_proposals = !flag("disable-proposal-forwarding")?;
     config.lease_reads = match directive.value("read-only") {
         None | Some("safe") => false,
         Some("lease-based") => true,

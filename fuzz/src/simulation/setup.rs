@@ -57,7 +57,7 @@ pub(super) fn name(state: &ConfState) -> String {
 
 /// The settings that all nodes of a cluster share.
 pub(super) fn any_config(rng: &mut Rng, id: NodeId, changes: bool) -> Config {
-    let mut config = Config::new(id);
+    let mut config = Config::new(id, 0);
     config.election_ticks = rng.u32(5..15);
     config.heartbeat_ticks = rng.u32(1..=2);
     config.pre_vote = rng.bool();
@@ -84,7 +84,7 @@ fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
     config.max_inflight_bytes = [1, 1_000, 1 << 30][rng.usize(0..3)];
     config.max_committed_bytes = [1, 200, 1 << 30][rng.usize(0..3)];
     config.max_uncommitted_bytes = [1, 2_000, 1 << 30][rng.usize(0..3)];
-    config.disable_proposal_forwarding = rng.u32(0..4) == 0;
+    config.forward_proposals = rng.u32(0..4) > 0;
     // With leases the clocks may differ by what the drift allows for.
     let spread = if shared.lease_reads { 1_000 } else { 5_000 };
     NodeOptions {

@@ -225,7 +225,7 @@ impl Cluster {
 }
 
 fn any_config(dice: &mut Dice) -> Config {
-    let mut config = Config::new(any::node(dice));
+    let mut config = Config::new(any::node(dice), 0);
     config.election_ticks = ELECTION_TICKS;
     config.pre_vote = dice.one_in(2);
     config.check_quorum = dice.one_in(2);
@@ -237,7 +237,7 @@ fn any_config(dice: &mut Dice) -> Config {
     config.max_committed_bytes = dice.pick(&[1 << 20, 1, 50]);
     config.max_uncommitted_bytes = dice.pick(&[1 << 20, 1, 100]);
     config.skip_commit_broadcast = dice.one_in(2);
-    config.disable_proposal_forwarding = dice.one_in(2);
+    config.forward_proposals = dice.one_in(2);
     config.step_down_on_removal = !dice.one_in(2);
     config
 }

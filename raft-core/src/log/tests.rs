@@ -70,7 +70,7 @@ fn open<S: Storage>(storage: S, config: &Config, commit: u64) -> RaftLog<S> {
 }
 
 fn config() -> Config {
-    Config::new(id(1))
+    Config::new(id(1), 0)
 }
 
 /// A log whose first entries are stored, and whose last ones are not.

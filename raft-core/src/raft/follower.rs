@@ -128,7 +128,7 @@ impl Follower {
         entries: Entries,
     ) -> Result<NodeId, ProposeError> {
         let leader = self.leader.ok_or(ProposeError::NoLeader)?;
-        if common.config.disable_proposal_forwarding {
+        if !common.config.forward_proposals {
             return Err(ProposeError::NotLeader { leader });
         }
         common.pass_on(from, leader, Body::Propose(Propose { entries }));

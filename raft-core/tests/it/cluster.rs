@@ -113,7 +113,7 @@ impl Cluster {
             starts: 0,
         };
         for (n, durable) in disks {
-            let mut config = Config::new(id(n));
+            let mut config = Config::new(id(n), 0);
             configure(&mut config);
             let slot = Slot {
                 config,

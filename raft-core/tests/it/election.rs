@@ -57,7 +57,7 @@ fn a_lonely_pre_candidate_asks_again_within_two_timeouts() {
 #[test]
 fn nodes_with_the_same_seed_draw_different_timeouts() {
     let draws = |n| {
-        let mut config = Config::new(id(n));
+        let mut config = Config::new(id(n), 0);
         figure_2(&mut config);
         let mut node = RawNode::new(config, MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
         let draw = |_| {
@@ -465,7 +465,7 @@ fn a_node_does_not_campaign_before_it_applied_a_committed_membership_change() {
     for payload in [Payload::ConfChange(Default::default()), Payload::ConfChangeV2(Default::default())] {
         let mut disk = disk_with(&[1, 2, 3], &[1], 2);
         disk.append(&[Entry { term: term(1), index: index(2), payload }, entry(1, 3)]).unwrap();
-        let mut config = Config::new(id(1));
+        let mut config = Config::new(id(1), 0);
         figure_2(&mut config);
         let mut node = RawNode::new(config, disk).unwrap();
         assert!(matches!(node.campaign(), Err(CampaignError::UnappliedConfChange)));

@@ -84,7 +84,7 @@ fn leader(configure: impl Fn(&mut Config)) -> RawNode<Giver> {
     disk.apply_snapshot(snapshot(at(1, 10), conf_state(&[1, 2, 3], &[]))).unwrap();
     disk.set_hard_state(HardState { term: term(1), vote: None, commit: index(10) });
     let storage = Giver { log: Rc::new(RefCell::new(disk)), ..Giver::default() };
-    let mut config = Config::new(id(1));
+    let mut config = Config::new(id(1), 0);
     figure_2(&mut config);
     configure(&mut config);
     let mut node = RawNode::new(config, storage).unwrap();

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Disk, asynchronous, disk_with, figure_2};
 use crate::words::*;
 
 fn node_on(disk: MemoryStorage, configure: impl Fn(&mut Config)) -> RawNode<MemoryStorage> {
-    let mut config = Config::new(id(1));
+    let mut config = Config::new(id(1), 0);
     figure_2(&mut config);
     configure(&mut config);
     RawNode::new(config, disk).unwrap()
@@ -398,7 +398,7 @@ fn a_ready_of_another_node_is_refused() {
 #[test]
 fn each_reason_not_to_start_has_a_name() {
     let start = |disk: MemoryStorage, configure: &dyn Fn(&mut Config)| {
-        let mut config = Config::new(id(1));
+        let mut config = Config::new(id(1), 0);
         configure(&mut config);
         RawNode::new(config, disk).map(|node| node.status()).unwrap_err()
     };

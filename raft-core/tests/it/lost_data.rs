@@ -105,7 +105,7 @@ fn a_loss_is_remembered_over_a_restart_until_it_is_made_good() {
 
 #[test]
 fn a_loss_and_its_end_are_told_once_each_and_must_be_synced() {
-    let mut node = RawNode::new(Config::new(id(3)), MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
+    let mut node = RawNode::new(Config::new(id(3), 0), MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
     let tell = |node: &mut RawNode<MemoryStorage>| {
         let ready = node.ready();
         assert!(ready.data_loss.is_none() || ready.must_sync);

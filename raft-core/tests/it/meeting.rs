@@ -9,7 +9,7 @@ fn id(n: u64) -> NodeId {
 }
 
 fn node() -> RawNode<MemoryStorage> {
-    let config = Config { pre_vote: false, check_quorum: false, ..Config::new(id(1)) };
+    let config = Config { pre_vote: false, check_quorum: false, ..Config::new(id(1), 0) };
     RawNode::new(config, MemoryStorage::with_voters([1, 2, 3].map(id))).unwrap()
 }
 

@@ -87,6 +87,7 @@ fn an_update_changes_nothing_but_carries_its_context() {
 #[test]
 fn a_follower_passes_a_change_on() {
     let mut cluster = led(&[1, 2, 3], &[4]);
+    cluster.node_mut(2).reconfigure(|config| config.forward_proposals = true).unwrap();
     let proposed = cluster.change(2, change(&[(AddVoter, 4)]));
     assert_eq!(proposed, Ok(ConfChangeProposal::Forwarded { to: id(1) }));
     cluster.settle();
@@ -209,7 +210,7 @@ fn nobody_campaigns_while_a_committed_change_is_unapplied() {
         let mut disk = MemoryStorage::with_conf_state(conf_state(&[1, 2, 3], &[]));
         disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }]).unwrap();
         disk.set_hard_state(HardState { term: term(1), vote: None, commit: index(2) });
-        let mut node = RawNode::new(Config::new(id(1)), disk).unwrap();
+        let mut node = RawNode::new(Config::new(id(1), 0), disk).unwrap();
         assert!(matches!(node.campaign(), Err(CampaignError::UnappliedConfChange)));
         for _ in 0..40 {
             node.tick();
@@ -313,7 +314,7 @@ fn what_a_removed_leader_had_to_say_still_leaves() {
 #[test]
 fn what_a_leader_says_before_it_applies_its_removal_leaves_after_it() {
     // B099 again, where the caller applies later than it takes the messages.
-    let mut config = Config::new(id(1));
+    let mut config = Config::new(id(1), 0);
     figure_2(&mut config);
     asynchronous(&mut config);
     let mut node = RawNode::new(config, MemoryStorage::with_conf_state(conf_state(&[1, 2], &[]))).unwrap();
@@ -504,7 +505,7 @@ fn a_change_applied_after_a_snapshot_came_belongs_to_the_configuration_before_it
     let payload = Payload::ConfChangeV2(change(&[(AddVoter, 3)]).into());
     disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }]).unwrap();
     disk.set_hard_state(HardState { term: term(1), vote: None, commit: index(2) });
-    let mut config = Config::new(id(1));
+    let mut config = Config::new(id(1), 0);
     asynchronous(&mut config);
     let mut node = RawNode::new(config, disk).unwrap();
     let committed = node.ready().committed_entries;

@@ -16,7 +16,7 @@ fn peers(numbers: &[u64]) -> Vec<(raft_core::NodeId, Bytes)> {
 
 #[test]
 fn a_cluster_can_be_started_from_a_list_of_its_voters() {
-    let mut node = RawNode::new(Config::new(id(1)), MemoryStorage::default()).unwrap();
+    let mut node = RawNode::new(Config::new(id(1), 0), MemoryStorage::default()).unwrap();
     node.bootstrap(&peers(&[1, 2, 3])).unwrap();
     assert_eq!((node.term(), node.commit_index(), node.last_index()), (term(1), index(3), index(3)));
     assert_eq!(node.conf_state().voters, ids(&[1, 2, 3]));
@@ -40,7 +40,7 @@ fn a_cluster_can_be_started_from_a_list_of_its_voters() {
 
 #[test]
 fn only_a_node_that_has_nothing_can_be_bootstrapped() {
-    let start = |storage| RawNode::new(Config::new(id(1)), storage).unwrap();
+    let start = |storage| RawNode::new(Config::new(id(1), 0), storage).unwrap();
     for storage in [MemoryStorage::with_voters(ids(&[1])), disk_with(&[1], &[1], 1)] {
         assert_eq!(start(storage).bootstrap(&peers(&[1])), Err(BootstrapError::NotEmpty));
     }

@@ -31,7 +31,7 @@ fn an_accepted_proposal_says_where_it_stands_in_the_log() {
 
 #[test]
 fn a_follower_or_a_learner_passes_proposals_on() {
-    let mut cluster = Cluster::of(&[1, 2, 3], &[4], |_| {});
+    let mut cluster = Cluster::of(&[1, 2, 3], &[4], |config| config.forward_proposals = true);
     cluster.elect(1);
     for n in [2, 4] {
         assert_eq!(cluster.propose(n, "x"), Ok(Proposal::Forwarded { to: id(1) }));
@@ -42,7 +42,7 @@ fn a_follower_or_a_learner_passes_proposals_on() {
 
 #[test]
 fn a_proposal_that_reaches_a_former_leader_is_passed_on_again() {
-    let mut cluster = Cluster::plain(3);
+    let mut cluster = Cluster::with(3, |config| config.forward_proposals = true);
     cluster.elect(1);
     let proposal = message(3, 2, 0, propose(&["x", "y"]));
     cluster.step(proposal).unwrap();
@@ -52,8 +52,8 @@ fn a_proposal_that_reaches_a_former_leader_is_passed_on_again() {
 }
 
 #[test]
-fn forwarding_can_be_switched_off() {
-    let mut cluster = Cluster::with(3, |config| config.disable_proposal_forwarding = true);
+fn unless_asked_to_a_follower_refuses_and_names_the_leader() {
+    let mut cluster = Cluster::new(3);
     cluster.elect(1);
     assert_eq!(cluster.propose(2, "x"), Err(ProposeError::NotLeader { leader: id(1) }));
     let result = cluster.step(message(3, 2, 0, propose(&["x"])));
@@ -111,7 +111,7 @@ fn a_log_without_another_index_takes_no_proposal() {
     let mut disk = MemoryStorage::default();
     disk.apply_snapshot(snapshot(before_last, conf_state(&[1], &[]))).unwrap();
     disk.set_hard_state(HardState { term: term(1), vote: None, commit: before_last.index });
-    let mut config = raft_core::Config::new(id(1));
+    let mut config = raft_core::Config::new(id(1), 0);
     figure_2(&mut config);
     let mut node = raft_core::RawNode::new(config, disk).unwrap();
     node.campaign().unwrap();

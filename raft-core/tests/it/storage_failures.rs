@@ -117,7 +117,7 @@ impl Nodes {
                 disk.set_snapshot(snapshot(at(1, 3), conf_state(&[1, 2, 3], &[])));
                 disk.compact(index(2)).unwrap();
             }
-            let mut config = Config::new(id(n));
+            let mut config = Config::new(id(n), 0);
             figure_2(&mut config);
             (n, RawNode::new(config, Flaky::on(disk, how)).unwrap())
         };
@@ -254,7 +254,7 @@ fn committed_entries_that_cannot_be_read_are_asked_for_again_at_the_next_tick() 
         (How::Nothing, "no entry for a range"),
     ];
     for (how, text) in expected {
-        let mut node = RawNode::new(Config::new(id(1)), Flaky::on(disk.clone(), how)).unwrap();
+        let mut node = RawNode::new(Config::new(id(1), 0), Flaky::on(disk.clone(), how)).unwrap();
         node.storage_mut().calls.set(0);
         node.storage_mut().plan.set(Some((0, u64::MAX)));
         let ready = node.ready();
@@ -273,7 +273,7 @@ fn terms_that_go_down_in_a_storages_answer_are_noticed() {
     let mut disk = MemoryStorage::with_voters(ids(&[1, 2, 3]));
     disk.append(&[entry(2, 1), entry(1, 2), entry(2, 3)]).unwrap();
     disk.set_hard_state(HardState { term: term(2), vote: None, commit: index(3) });
-    let mut node = RawNode::new(Config::new(id(1)), disk).unwrap();
+    let mut node = RawNode::new(Config::new(id(1), 0), disk).unwrap();
     let error = node.ready().storage_error;
     assert!(matches!(error, Some(StorageError::Inconsistent(Inconsistency::TermsOutOfOrder))));
 }
@@ -283,7 +283,7 @@ fn a_campaign_that_needs_a_failed_read_does_not_start() {
     let mut disk = disk_with(&[1, 2, 3], &[1], 2);
     let change = Entry { term: term(1), index: index(2), payload: Payload::ConfChange(Default::default()) };
     disk.append(&[change]).unwrap();
-    let mut node = RawNode::new(Config::new(id(1)), Flaky::on(disk, How::Fails)).unwrap();
+    let mut node = RawNode::new(Config::new(id(1), 0), Flaky::on(disk, How::Fails)).unwrap();
     node.storage_mut().calls.set(0);
     node.storage_mut().plan.set(Some((0, u64::MAX)));
     let before = bare(&node);
@@ -294,7 +294,7 @@ fn a_campaign_that_needs_a_failed_read_does_not_start() {
 #[test]
 fn entries_that_were_being_fetched_are_taken_as_soon_as_they_are_there() {
     let disk = disk_with(&[1, 2, 3], &[1, 1, 1], 3);
-    let mut config = Config::new(id(1));
+    let mut config = Config::new(id(1), 0);
     config.applied = index(1);
     let mut node = RawNode::new(config, Flaky::on(disk, How::Fetches)).unwrap();
     node.storage().plan.set(Some((0, 1)));
@@ -326,7 +326,7 @@ fn drive(node: &mut RawNode<Flaky>) -> Vec<Message> {
 
 #[test]
 fn a_leader_sends_what_was_being_fetched_for_a_peer_as_soon_as_it_is_there() {
-    let mut config = Config::new(id(1));
+    let mut config = Config::new(id(1), 0);
     figure_2(&mut config);
     let mut node =
         RawNode::new(config, Flaky::on(disk_with(&[1, 2, 3], &[1, 1, 1], 3), How::Fetches)).unwrap();

@@ -24,7 +24,7 @@ impl Node {
     fn start(id: u64, dir: &Path) -> Node {
         let identity = Identity { node: node(id), ..identity() };
         let Disk { reader, writer, snapshots } = Disk::open(dir, &identity, options()).unwrap();
-        let config = Config { applied: reader.applied_at_start(), ..Config::new(node(id)) };
+        let config = Config { applied: reader.applied_at_start(), ..Config::new(node(id), 0) };
         let mut this = Node {
             raft: RawNode::new(config, reader.clone()).unwrap(),
             writer,

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Runs until a read is answered, and returns the commands that were applied by then.
 fn run() -> Result<Vec<String>, Box<dyn Error>> {
     let id = NodeId::new(1).ok_or("zero is no node")?;
-    let mut node = RawNode::new(Config::new(id), MemoryStorage::with_voters([id]))?;
+    let mut node = RawNode::new(Config::new(id, 0), MemoryStorage::with_voters([id]))?;
     let mut commands = ["set x = 1", "set y = 2", "set x = 3"].into_iter();
     let mut applied = Vec::new();
     let mut reads = Vec::new();

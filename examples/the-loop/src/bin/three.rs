@@ -24,7 +24,7 @@ fn run() -> Result<Vec<Server>, Box<dyn Error>> {
     let ids: Vec<NodeId> = (1..=3).filter_map(NodeId::new).collect();
     let mut servers = Vec::new();
     for id in &ids {
-        let node = RawNode::new(Config::new(*id), MemoryStorage::with_voters(ids.clone()))?;
+        let node = RawNode::new(Config::new(*id, 0), MemoryStorage::with_voters(ids.clone()))?;
         servers.push(Server { node, applied: Vec::new() });
     }
     let mut network: Vec<Message> = Vec::new();
