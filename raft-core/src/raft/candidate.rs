@@ -79,11 +79,17 @@ impl Candidate {
             "pre_vote" => ballot == Ballot::PreVote, "term" => common.term,
             "have" => self.votes.iter().filter(|(_, granted)| *granted).count(),
             "needed" => common.membership.voters().incoming.size());
-        match (result, ballot) {
-            (VoteResult::Pending, _) => Next::Stay,
-            (VoteResult::Won, Ballot::PreVote) => Next::Campaign { by_transfer: false },
-            (VoteResult::Won, Ballot::Vote) => Next::Lead,
-            (VoteResult::Lost, _) => Next::Follow { term: common.term, leader: None, timer: Timer::Restart },
+        // A membership change may have been learned, or applied, since it began to ask.
+        let won = result == VoteResult::Won;
+        match ballot {
+            Ballot::PreVote if won && election::may_campaign(common).is_ok() => {
+                Next::Campaign { by_transfer: false }
+            }
+            Ballot::Vote if won && common.membership.is_voter(common.id()) => Next::Lead,
+            Ballot::PreVote | Ballot::Vote if result == VoteResult::Pending => Next::Stay,
+            Ballot::PreVote | Ballot::Vote => {
+                Next::Follow { term: common.term, leader: None, timer: Timer::Restart }
+            }
         }
     }
 }

@@ -362,3 +362,38 @@ fn a_candidate_learns_from_a_refusal_of_a_membership_change_that_is_committed() 
         }
     }
 }
+
+#[test]
+fn who_learns_of_its_removal_while_it_asks_does_not_campaign() {
+    // Found by simulation (seed 2581). Node 2 refuses and tells that the change at index 2 is committed, which takes node 1 out;
+    // nodes 3 and 4 would vote for it.
+    let body = raft_core::Body::PreVoteReply;
+    let refused = body(VoteReply::Refused { commit: at(1, 2) });
+    for applies in [true, false] {
+        let mut disk = disk_with(&[1, 2, 3, 4], &[1], 1);
+        let change = raft_core::ConfChangeV2 {
+            changes: vec![raft_core::ConfChangeSingle {
+                kind: raft_core::ConfChangeKind::Remove,
+                node: Some(id(1)),
+            }],
+            ..Default::default()
+        };
+        let payload = Payload::ConfChangeV2(change.into());
+        disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+        let mut cluster = Cluster::from_disks([(1, disk)], |_| {});
+        cluster.node_mut(1).campaign().unwrap();
+        cluster.pump(1);
+        assert_eq!(cluster.role(1), RoleKind::PreCandidate);
+        cluster.node_mut(1).step(message(2, 1, 1, refused.clone())).unwrap();
+        assert_eq!(cluster.commit(1), 2);
+        if applies {
+            cluster.pump(1);
+            assert_eq!(cluster.status(1).conf_state.voters, ids(&[2, 3, 4]));
+        }
+        for voter in [3, 4] {
+            cluster.node_mut(1).step(message(voter, 1, 2, body(VoteReply::Granted))).unwrap();
+        }
+        assert_ne!(cluster.role(1), RoleKind::Candidate, "applied: {applies}");
+        assert_eq!(cluster.term(1), 1);
+    }
+}
