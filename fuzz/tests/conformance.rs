@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use raft_fuzz::scenario::{Outcome, run_file, scripts};
+use raft_fuzz::scenario::{run_file, scripts};
 
 fn all_pass(folder: &str, at_least: usize) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance").join(folder);
@@ -24,11 +24,7 @@ fn all_pass(folder: &str, at_least: usize) {
     assert!(files.len() >= at_least, "{folder} holds {} scripts", files.len());
     let mut failures = Vec::new();
     for file in &files {
-        match run_file(file) {
-            Outcome::Passed => {}
-            Outcome::Failed(difference) => failures.push(format!("{}: {difference}", file.display())),
-            Outcome::Unreadable(error) => failures.push(format!("{}: {error}", file.display())),
-        }
+        failures.extend(run_file(file).failure().map(|why| format!("{}: {why}", file.display())));
     }
     assert!(failures.is_empty(), "{} scripts of {folder} differ:\n{}", failures.len(), failures.join("\n"));
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use clap::Parser;
 use raft_fuzz::scenario::{Outcome, run_file, scripts};
 
-/// Runs scripts, shows the first difference of each that fails, and counts.
+/// Runs scripts, shows the first difference of each that fails, and counts. Ends with 1 if any failed.
 #[derive(Debug, Parser)]
 struct Args {
     /// Scripts, or folders of them.
@@ -21,13 +21,18 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let (mut passed, mut failed) = (0, 0);
     let mut files = Vec::new();
     for path in &args.paths {
         match scripts(path) {
+            Ok(found) if found.is_empty() => {
+                failed += 1;
+                println!("{}: there are no scripts", path.display());
+            }
             Ok(found) => files.extend(found),
             Err(error) => {
-                eprintln!("{}: {error}", path.display());
-                return ExitCode::from(2);
+                failed += 1;
+                println!("{}: {error}", path.display());
             }
         }
     }
@@ -52,24 +57,19 @@ fn main() -> ExitCode {
         results.iter().collect()
     });
     outcomes.sort_by_key(|(at, _)| *at);
-    let (mut passed, mut failed) = (0, 0);
     for (at, outcome) in outcomes {
         let name = files.get(at).map(|file| file.display().to_string()).unwrap_or_default();
-        match outcome {
-            Outcome::Passed => passed += 1,
-            Outcome::Failed(difference) => {
+        match (&outcome, outcome.failure()) {
+            (_, None) => passed += 1,
+            (Outcome::Failed(difference), _) if args.as_divergence => {
                 failed += 1;
-                if args.as_divergence {
-                    let script = files.get(at).and_then(|file| file.file_name()).unwrap_or_default();
-                    let (script, line) = (script.to_string_lossy(), difference.line);
-                    println!("### {script}, line {line}\n\n```text\n{}```\n", difference.actual);
-                } else {
-                    println!("{name}: {difference}");
-                }
+                let script = files.get(at).and_then(|file| file.file_name()).unwrap_or_default();
+                let (script, line) = (script.to_string_lossy(), difference.line);
+                println!("### {script}, line {line}\n\n```text\n{}```\n", difference.actual);
             }
-            Outcome::Unreadable(error) => {
+            (_, Some(why)) => {
                 failed += 1;
-                println!("{name}: {error}");
+                println!("{name}: {why}");
             }
         }
     }

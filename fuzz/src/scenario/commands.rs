@@ -34,13 +34,13 @@ impl Environment {
             "add-nodes" => self.add_nodes(directive),
             "campaign" => {
                 // Whether it declines isn't shown.
-                let _ = self.node(first()?)?.raw.campaign();
+                let _ = self.node(first()?)?.call(RawNode::campaign);
                 Ok(())
             }
             "compact" => self.compact(directive, first()?),
             "deliver-msgs" => self.deliver_msgs(directive),
             "forget-leader" => {
-                let _ = self.node(first()?)?.raw.forget_leader();
+                let _ = self.node(first()?)?.call(RawNode::forget_leader);
                 Ok(())
             }
             "log-level" => self.log_level(directive.positional().next().unwrap_or_default()),
@@ -56,8 +56,7 @@ impl Environment {
             "propose" => {
                 let data = directive.positional().nth(1).unwrap_or_default().to_owned();
                 self.node(first()?)?
-                    .raw
-                    .propose(Bytes::from(data))
+                    .call(|raw| raw.propose(Bytes::from(data)))
                     .map_err(|_| DROPPED.to_owned())
                     .map(|_| ())
             }
@@ -68,7 +67,7 @@ impl Environment {
                 let context = directive.positional().nth(1).unwrap_or_default().to_owned();
                 let node = self.node(first()?)?;
                 let mode = if node.options.config.lease_reads { ReadMode::Lease } else { ReadMode::Quorum };
-                let _ = node.raw.read_index(Bytes::from(context), mode);
+                let _ = node.call(|raw| raw.read_index(Bytes::from(context), mode));
                 Ok(())
             }
             "report-snapshot" => {
@@ -110,7 +109,7 @@ impl Environment {
             "transfer-leadership" => {
                 let id = |key| directive.value(key).and_then(|id| id.parse::<u64>().ok()).unwrap_or(0);
                 let to = NodeId::new(id("to")).ok_or("node 0")?;
-                let _ = self.node(id("from"))?.raw.transfer_leader(to);
+                let _ = self.node(id("from"))?.call(|raw| raw.transfer_leader(to));
                 Ok(())
             }
             _ => Err("unknown command".to_owned()),
@@ -206,9 +205,10 @@ impl Environment {
                 return Err("v1 conf change can only have one operation and no transition".to_owned());
             };
             let change = ConfChange { kind: single.kind, node: single.node, ..ConfChange::default() };
-            node.raw.propose_conf_change_v1(change)
+            node.call(|raw| raw.propose_conf_change_v1(change))
         } else {
-            node.raw.propose_conf_change(ConfChangeV2 { transition, changes, context: Bytes::new() })
+            let change = ConfChangeV2 { transition, changes, context: Bytes::new() };
+            node.call(|raw| raw.propose_conf_change(change))
         };
         result.map_err(|_| DROPPED.to_owned()).map(|_| ())
     }
@@ -251,7 +251,7 @@ impl Environment {
         result
     }
 
-    fn stabilize_nodes(&mut self, ids: &[u64]) -> Result<(), CommandError> {
+    pub(super) fn stabilize_nodes(&mut self, ids: &[u64]) -> Result<(), CommandError> {
         for _ in 0..MAX_ROUNDS {
             let mut idle = true;
             for id in ids {
@@ -405,6 +405,7 @@ impl ScriptNode {
             apply_queue: VecDeque::new(),
             shown,
             pending_snapshot: None,
+            half_done: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The cluster that a script drives.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hasher};
 
 use raft_core::{Body, Entry, HardState, Index, NodeId, RawNode, Ready, StepError};
 
@@ -21,6 +22,8 @@ pub(super) struct ScriptNode {
     pub(super) shown: HardState,
     /// A snapshot that was handed to the append thread, and in which write.
     pub(super) pending_snapshot: Option<(u64, Index)>,
+    /// What the core refused, and yet did a part of.
+    pub(super) half_done: Option<String>,
 }
 
 /// The state of a script.
@@ -64,10 +67,21 @@ impl Environment {
 
     /// Was anything refused since there were `before` refusals, and do all nodes keep what must hold?
     pub(super) fn refusal_since(&self, before: u64) -> Result<(), String> {
-        for node in &self.nodes {
-            node.raw.check_invariants().map_err(|violation| format!("node {}: {violation}", node.id))?;
-        }
+        self.check_invariants()?;
         if self.refused() > before { Ok(()) } else { Err("nothing was refused".to_owned()) }
+    }
+
+    /// Has every node left alone all that it refused?
+    pub(super) fn half_done(&self) -> Result<(), String> {
+        let first = self.nodes.iter().find_map(|node| Some((node.id, node.half_done.as_ref()?)));
+        first.map_or(Ok(()), |(id, what)| Err(format!("node {id} changed, though it refused: {what}")))
+    }
+
+    /// Do all nodes keep what must hold?
+    pub(super) fn check_invariants(&self) -> Result<(), String> {
+        self.nodes.iter().try_for_each(|node| {
+            node.raw.check_invariants().map_err(|violation| format!("node {}: {violation}", node.id))
+        })
     }
 
     pub(super) fn node(&mut self, id: u64) -> Result<&mut ScriptNode, CommandError> {
@@ -124,7 +138,7 @@ impl Environment {
         self.messages.extend(outgoing);
         if synchronous {
             let node = self.node(id)?;
-            node.raw.advance(ready).map_err(|error| error.to_string())?;
+            node.call(|raw| raw.advance(ready)).map_err(|error| error.to_string())?;
         }
         Ok(known_to_etcd)
     }
@@ -202,10 +216,25 @@ impl Environment {
 }
 
 impl ScriptNode {
+    /// Calls the core. What it refuses must leave it as it was, but for what it counts.
+    pub(super) fn call<T, E: std::fmt::Display>(
+        &mut self,
+        call: impl FnOnce(&mut RawNode<Store>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = state_of(&self.raw);
+        let result = call(&mut self.raw);
+        if let Err(error) = &result
+            && state_of(&self.raw) != before
+        {
+            self.half_done.get_or_insert_with(|| error.to_string());
+        }
+        result
+    }
+
     /// Steps a message. Returns the error that etcd would give.
     fn receive(&mut self, wire: Wire) -> Option<String> {
         match wire {
-            Wire::Peer(message) => match self.raw.step(message) {
+            Wire::Peer(message) => match self.call(|raw| raw.step(message)) {
                 Err(StepError::Proposal(_)) => Some(DROPPED.to_owned()),
                 Err(StepError::UnknownPeer(_)) => Some("raft: cannot step as peer not found".to_owned()),
                 Ok(()) | Err(_) => None,
@@ -214,11 +243,11 @@ impl ScriptNode {
                 if self.pending_snapshot.is_some_and(|(number, _)| number <= write) {
                     self.pending_snapshot = None;
                 }
-                self.raw.on_persisted(write).err().map(|error| error.to_string())
+                self.call(|raw| raw.on_persisted(write)).err().map(|error| error.to_string())
             }
             Wire::Applied { entries, .. } => {
                 let last = entries.last()?.index;
-                self.raw.on_applied(last).err().map(|error| error.to_string())
+                self.call(|raw| raw.on_applied(last)).err().map(|error| error.to_string())
             }
         }
     }
@@ -245,7 +274,8 @@ impl ScriptNode {
     fn apply(&mut self, entries: &[Entry]) -> u64 {
         let mut refused = 0;
         for entry in entries {
-            let result = entry.payload.as_conf_change().map(|change| self.raw.apply_conf_change(&change));
+            let change = entry.payload.as_conf_change();
+            let result = change.map(|change| self.call(|raw| raw.apply_conf_change(&change)));
             refused += u64::from(matches!(result, Some(Err(_))));
             self.store.apply(entry, result.and_then(Result::ok));
         }
@@ -258,6 +288,13 @@ impl ScriptNode {
         let snapshot = self.pending_snapshot.map_or(Index::ZERO, |(_, index)| index);
         status.last > status.durable.max(snapshot)
     }
+}
+
+/// A digest of all that decides how a node goes on.
+fn state_of(raw: &RawNode<Store>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    raw.hash_state(&mut hasher);
+    hasher.finish()
 }
 
 /// A `Ready`, sorted as etcd would.
