@@ -4,7 +4,7 @@
 //! ```text
 //! IDENTITY        whose folder this is; written last when the folder is made
 //! LOCK            locked by the process that runs on the folder; holds its pid
-//! log.redb        entries, hard state, bounds of the log, which snapshot it starts from
+//! log.redb        entries, hard state, bounds of the log, which snapshot it starts from, what is known to be lost
 //! ACKNOWLEDGED    the number of the last write that was acknowledged
 //! snapshot-…      a snapshot: index, term, digest in its name; only complete ones have this name
 //! *.tmp           anything that wasn't finished; removed at the next start
@@ -36,6 +36,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use raft_core::DataLossReport;
 use raft_proto::{ConfState, Entry, HardState, Index, NodeId, Snapshot};
 
 use engine::Engine;
@@ -89,6 +90,8 @@ pub struct WriteBatch {
     pub entries: Vec<Entry>,
     /// Term, vote and commit index.
     pub hard_state: Option<HardState>,
+    /// That the node has lost what it had acknowledged, or has it again.
+    pub data_loss: Option<DataLossReport>,
 }
 
 /// An open data folder, in its parts. The folder is free for another process when all of them are dropped.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use raft_core::DataLoss;
 use raft_proto::{ConfState, Entry, HardState, Index, NodeId, Snapshot, Term};
 
 use super::DiskError;
@@ -109,6 +110,11 @@ impl LogReader {
     pub fn initial_state(&self) -> (HardState, ConfState) {
         let view = self.shared.view();
         (view.state.hard_state, view.state.conf_state().clone())
+    }
+
+    /// What the node has lost of what it had acknowledged, as was written last.
+    pub fn lost(&self) -> Option<DataLoss> {
+        self.shared.view().state.lost
     }
 
     /// The index from which the state machine starts: that of the latest snapshot when the folder was opened,

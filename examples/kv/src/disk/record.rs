@@ -1,11 +1,14 @@
 //! What the engine's two tables hold, as bytes: an entry, and the state beside the log.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use raft_core::DataLoss;
 use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term, wire};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const DIGEST: usize = 8;
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
+/// It ended before what was lost.
+const STATE_BEFORE_LOSS: u8 = 1;
 
 /// The digest of the bytes, with the index as its seed (so that an entry in another's place is found out), then
 /// the entry in its protobuf encoding.
@@ -48,6 +51,8 @@ pub(super) struct State {
     pub(super) snapshot: Option<Snapshot>,
     /// The configuration that the cluster started with, which is that of the log's beginning.
     pub(super) bootstrap: ConfState,
+    /// What the node has lost of what it had acknowledged.
+    pub(super) lost: Option<DataLoss>,
 }
 
 impl State {
@@ -71,6 +76,11 @@ impl State {
         if let Some(snapshot) = &self.snapshot {
             put(&mut out, |out| wire::encode_snapshot(snapshot, out));
         }
+        out.put_u8(u8::from(self.lost.is_some()));
+        if let Some(lost) = self.lost {
+            out.put_u64_le(lost.acknowledged.get());
+            out.put_u64_le(lost.last.get());
+        }
         let digest = xxh3_64(&out);
         out.put_u64_le(digest);
         out.freeze()
@@ -83,7 +93,8 @@ impl State {
             return None;
         }
         let mut from = Bytes::copy_from_slice(body);
-        if from.try_get_u8().ok()? != STATE_VERSION {
+        let version = from.try_get_u8().ok()?;
+        if version != STATE_VERSION && version != STATE_BEFORE_LOSS {
             return None;
         }
         let mut number = || from.try_get_u64_le().ok();
@@ -93,6 +104,12 @@ impl State {
         let snapshot = match from.try_get_u8().ok()? {
             0 => None,
             _ => Some(wire::decode_snapshot(get(&mut from)?).ok()?),
+        };
+        let lost = if version == STATE_BEFORE_LOSS || from.try_get_u8().ok()? == 0 {
+            None
+        } else {
+            let mut index = || from.try_get_u64_le().ok().map(Index::new);
+            Some(DataLoss { acknowledged: index()?, last: index()? })
         };
         from.is_empty().then_some(State {
             number: write,
@@ -105,6 +122,7 @@ impl State {
             last: Index::new(last),
             snapshot,
             bootstrap,
+            lost,
         })
     }
 

@@ -21,7 +21,7 @@ impl From<ReadError> for StorageError {
 impl Storage for LogReader {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let (hard_state, conf_state) = LogReader::initial_state(self);
-        Ok(InitialState { hard_state, conf_state, lost: None })
+        Ok(InitialState { hard_state, conf_state, lost: self.lost() })
     }
 
     fn first_index(&self) -> Result<Index, StorageError> {

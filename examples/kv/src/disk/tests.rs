@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use raft_core::DataLoss;
 use raft_proto::{LogPosition, Term};
 use redb::StorageBackend;
 
@@ -235,7 +236,7 @@ fn after_a_failed_flush_nothing_is_written_any_more() {
     };
     let batch = |range: std::ops::Range<u64>| {
         let hard_state = HardState { term: Term::new(1), vote: None, commit: Index::ZERO };
-        WriteBatch { snapshot: None, entries: entries(1, range), hard_state: Some(hard_state) }
+        WriteBatch { entries: entries(1, range), hard_state: Some(hard_state), ..WriteBatch::default() }
     };
     let mut disk = open(&tape, true);
     disk.writer.write(&[batch(1..5)], true).unwrap();
@@ -314,6 +315,7 @@ fn a_record_with_any_bit_flipped_is_none() {
         last: Index::new(8),
         snapshot: Some(Snapshot { metadata, data: Bytes::from_static(b"data") }),
         bootstrap: ConfState::of_voters([node]),
+        lost: Some(DataLoss { acknowledged: Index::new(9), last: Index::new(2) }),
     };
     let other = state.encode();
     assert_eq!(State::decode(&other), Some(state));
@@ -327,6 +329,17 @@ fn a_record_with_any_bit_flipped_is_none() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(State::decode(&flipped), None, "bit {bit}");
     }
+}
+
+#[test]
+fn a_state_from_before_losses_were_kept_is_read() {
+    let state = State { number: 3, last: Index::new(8), ..State::default() };
+    let now = state.encode();
+    let mut earlier = now[..now.len() - 9].to_vec();
+    earlier[0] = 1;
+    let digest = xxhash_rust::xxh3::xxh3_64(&earlier);
+    earlier.extend_from_slice(&digest.to_le_bytes());
+    assert_eq!(State::decode(&earlier), Some(state));
 }
 
 #[test]

@@ -66,8 +66,11 @@ impl LogWriter {
             return Err(DiskError::Failed);
         }
         let plan = self.plan(batches).map_err(DiskError::Refused)?;
-        if plan.changes.is_empty() {
-            let before = self.shared.view().state.hard_state;
+        let (before, lost) = {
+            let view = self.shared.view();
+            (view.state.hard_state, view.state.lost)
+        };
+        if plan.changes.is_empty() && plan.state.lost == lost {
             let only_commit = HardState { commit: before.commit, ..plan.state.hard_state } == before;
             if plan.state.hard_state == before && !(sync && self.behind) {
                 return Ok(());
@@ -165,6 +168,9 @@ impl LogWriter {
             plan.append(&batch.entries)?;
             if let Some(hard_state) = batch.hard_state {
                 plan.vote(hard_state)?;
+            }
+            if let Some(report) = batch.data_loss {
+                plan.state.lost = report.lost();
             }
         }
         plan.commit_snapshot();

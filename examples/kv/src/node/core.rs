@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{Config, Proposal, RawNode, ReadMode, Ready, RoleKind, SnapshotStatus};
+use raft_core::{Config, DataLossReport, Proposal, RawNode, ReadMode, Ready, RoleKind, SnapshotStatus};
 use raft_kv::disk::{Disk as DataFolder, LogReader, SnapshotStore, WriteBatch};
 use raft_kv::machine::{Machine, Outcome};
 use raft_proto::{ConfState, Entry, Index, LogPosition, NodeId, Payload, Snapshot, SnapshotMetadata};
@@ -324,9 +324,13 @@ impl Core {
             debug!(self.log, "a read was dropped"; "reason" => %dropped.reason);
             self.reads.drop_batch(&dropped.context, dropped.reason);
         }
-        if let Some(lost) = ready.data_loss.and_then(raft_core::DataLossReport::lost) {
-            error!(self.log, "this node has lost what it had acknowledged: it has no vote until it is removed and added again";
-                "acknowledged" => lost.acknowledged.get(), "last" => lost.last.get());
+        match ready.data_loss {
+            Some(DataLossReport::Noticed(lost)) => {
+                error!(self.log, "this node has lost what it had acknowledged: it has no vote until it is removed and added again";
+                    "acknowledged" => lost.acknowledged.get(), "last" => lost.last.get());
+            }
+            Some(DataLossReport::Regained) => info!(self.log, "this node has again what it had lost"),
+            None => {}
         }
         for outcome in &ready.transfers {
             info!(self.log, "a transfer of leadership ended"; "to" => outcome.to.get(), "end" => %outcome.end);
@@ -339,8 +343,12 @@ impl Core {
         let lost = self.transport.send(ready.messages);
         self.report(lost);
 
-        let batch =
-            WriteBatch { snapshot: ready.snapshot, entries: ready.entries, hard_state: ready.hard_state };
+        let batch = WriteBatch {
+            snapshot: ready.snapshot,
+            entries: ready.entries,
+            hard_state: ready.hard_state,
+            data_loss: ready.data_loss,
+        };
         if batch != WriteBatch::default() || !ready.persisted_messages.is_empty() {
             self.last_job = ready.number;
             let messages = ready.persisted_messages;

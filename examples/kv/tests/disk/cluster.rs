@@ -53,6 +53,7 @@ impl Node {
                 snapshot: ready.snapshot.take(),
                 entries: std::mem::take(&mut ready.entries),
                 hard_state: ready.hard_state,
+                data_loss: ready.data_loss,
             };
             self.writer.write(std::slice::from_ref(&batch), ready.must_sync).unwrap();
             messages.append(&mut ready.persisted_messages);

@@ -22,8 +22,12 @@ fn step(disk: &mut Disk, n: u64) {
             let position = at(n, last + 5);
             let snapshot = make_snapshot(&disk.snapshots, position, &vec![n as u8; 100_000]);
             let hard_state = Some(hard_state(n, last + 5));
-            let batch =
-                WriteBatch { snapshot: Some(snapshot), entries: entries(n, last + 6..=last + 8), hard_state };
+            let batch = WriteBatch {
+                snapshot: Some(snapshot),
+                entries: entries(n, last + 6..=last + 8),
+                hard_state,
+                ..WriteBatch::default()
+            };
             disk.writer.write(&[batch], true).unwrap();
         }
         _ => {

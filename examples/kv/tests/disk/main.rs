@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
+use raft_core::{DataLoss, DataLossReport, Storage};
 use raft_kv::disk::{Disk, DiskError, Identity, Options, SnapshotStore, WriteBatch};
 use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, SnapshotMetadata, Term};
 
@@ -57,7 +58,7 @@ fn hard_state(term: u64, commit: u64) -> HardState {
 
 fn appended(term: u64, range: std::ops::RangeInclusive<u64>, commit: u64) -> WriteBatch {
     let entries = entries(term, range);
-    WriteBatch { snapshot: None, entries, hard_state: Some(hard_state(term, commit)) }
+    WriteBatch { entries, hard_state: Some(hard_state(term, commit)), ..WriteBatch::default() }
 }
 
 fn metadata(at: LogPosition) -> SnapshotMetadata {

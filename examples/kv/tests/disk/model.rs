@@ -78,7 +78,7 @@ impl Model {
         let entries = entries(term, start.get()..=start.get() + step.count - 1);
         self.append(&entries);
         self.hard_state.term = Term::new(term);
-        WriteBatch { snapshot: None, entries, hard_state: Some(self.hard_state) }
+        WriteBatch { entries, hard_state: Some(self.hard_state), ..WriteBatch::default() }
     }
 
     fn check(&self, disk: &Disk) {
@@ -184,7 +184,12 @@ fn install(disk: &mut Disk, model: &mut Model, ahead: u64, count: u64) {
     model.base = position;
     model.entries = tail.clone();
     model.snapshot = Some(snapshot.clone());
-    let batch = WriteBatch { snapshot: Some(snapshot), entries: tail, hard_state: Some(model.hard_state) };
+    let batch = WriteBatch {
+        snapshot: Some(snapshot),
+        entries: tail,
+        hard_state: Some(model.hard_state),
+        ..WriteBatch::default()
+    };
     disk.writer.write(&[batch], true).unwrap();
 }
 
@@ -214,6 +219,26 @@ fn a_vote_is_flushed_even_if_the_caller_says_that_it_need_not_be() {
     let vote = WriteBatch { hard_state: Some(hard_state(3, 0)), ..WriteBatch::default() };
     disk.writer.write(&[vote], false).unwrap();
     assert_eq!(disk.writer.last_write(), before + 1);
+}
+
+#[test]
+fn what_is_lost_is_remembered_until_it_is_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = DataLoss { acknowledged: index(9), last: index(2) };
+    for (report, expected) in [(DataLossReport::Noticed(lost), Some(lost)), (DataLossReport::Regained, None)]
+    {
+        let mut disk = open(dir.path()).unwrap();
+        let before = disk.writer.last_write();
+        // Alone, and even if the caller says that no flush is needed.
+        let news = WriteBatch { data_loss: Some(report), ..WriteBatch::default() };
+        disk.writer.write(&[news], false).unwrap();
+        assert_eq!(disk.writer.last_write(), before + 1);
+        // Later writes that say nothing of it leave it as it is.
+        let vote = WriteBatch { hard_state: Some(hard_state(before + 1, 0)), ..WriteBatch::default() };
+        disk.writer.write(&[vote], true).unwrap();
+        drop(disk);
+        assert_eq!(Storage::initial_state(&open(dir.path()).unwrap().reader).unwrap().lost, expected);
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn a_snapshot_goes_from_one_node_to_another_and_replaces_its_log() {
         snapshot: Some(snapshot.clone()),
         entries: entries(2, 26..=27),
         hard_state: Some(hard_state(2, 25)),
+        ..WriteBatch::default()
     };
     receiver.writer.write(&[batch], true).unwrap();
     for _ in 0..2 {

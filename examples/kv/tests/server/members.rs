@@ -225,6 +225,20 @@ fn wipe_and_admit(cluster: &mut Cluster, victim: usize) {
     });
     assert!(lost["acknowledged"].as_u64() >= Some(last), "{lost}");
 
+    // No leader reminds it: it knows after a restart what it has lost, and elects nobody.
+    let leader = cluster.leader();
+    cluster.nodes.iter_mut().for_each(Node::kill);
+    cluster.nodes[victim].start();
+    let after = wait_for("it serves", || cluster.nodes[victim].status());
+    assert_eq!(after["lost"], lost);
+    let campaigns = |node: &Node| node.log().iter().filter(|line| line["role"] == "pre-candidate").count();
+    let before = campaigns(&cluster.nodes[leader]);
+    cluster.nodes[leader].start();
+    wait_until("the other campaigns in vain", || campaigns(&cluster.nodes[leader]) >= before + 3);
+    assert!(cluster.nodes[leader].status().is_some_and(|status| status["leader"].is_null()));
+    let other = (0..3).find(|place| *place != victim && *place != leader).unwrap();
+    cluster.nodes[other].start();
+
     let id = cluster.nodes[victim].id;
     let leader = cluster.leader();
     remove(&cluster.nodes[leader], id);
