@@ -64,7 +64,7 @@ pub(super) fn any_disk(dice: &mut Dice) -> MemoryStorage {
 
 /// Settings that a node could be given, allowed or not.
 pub(super) fn any_config(dice: &mut Dice) -> Config {
-    let mut config = Config::new(any::node(dice));
+    let mut config = Config::new(any::node(dice), 0);
     if dice.one_in(4) {
         config.applied = any::index(dice, Near { term: 1, last: 3, commit: 1 });
     }
@@ -93,7 +93,7 @@ fn change_config(dice: &mut Dice) -> Box<dyn FnOnce(&mut Config)> {
         7 => Box::new(move |config| config.max_inflight_bytes = small),
         8 => Box::new(move |config| config.max_committed_bytes = small),
         9 => Box::new(move |config| config.max_uncommitted_bytes = small),
-        10 => Box::new(move |config| config.disable_proposal_forwarding = flag),
+        10 => Box::new(move |config| config.forward_proposals = flag),
         11 => Box::new(move |config| config.disable_conf_change_validation = flag),
         12 => Box::new(move |config| config.step_down_on_removal = flag),
         13 => Box::new(move |config| config.max_apply_ahead = small),
