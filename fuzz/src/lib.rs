@@ -12,6 +12,7 @@ pub mod network;
 pub mod oracle;
 pub mod scenario;
 pub mod simulation;
+pub mod storage_suite;
 pub mod targets;
 
 pub use simulation::{Failure, Options, Report, run};
