@@ -11,41 +11,35 @@ mod candidate;
 mod follower;
 mod leader;
 mod outbox;
+mod settings;
 mod snapshot;
+mod start;
 mod term_gate;
-
-use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeV2, ConfState, Entries,
-    Entry, HardState, Heartbeat, Index, LogPosition, Message, NodeId, Payload, Snapshot, Term,
+    AppendEntries, AppendEntriesReply, Body, ConfChangeV2, ConfState, Entries, Heartbeat, Index, Message,
+    NodeId, Snapshot, Term,
 };
 
 use self::candidate::Candidate;
-use self::clock::Clock;
 use self::common::{Common, Next, Timer};
 use self::election::Ballot;
 use self::follower::Follower;
 use self::leader::{Appended, Leader, Origin, Read};
-use self::outbox::Outbox;
-use self::rng::Rng;
 use self::snapshot::SnapshotPlan;
 use self::term_gate::{Verdict, View};
-use crate::config::{Config, ConfigError};
 use crate::error::{
-    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
-    StepError, TransferError,
+    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StepError, TransferError,
 };
-use crate::log::{AppendError, AppendPlan, OwnAnswer, RaftLog};
-use crate::membership::{ConfChangeError, Configuration};
+use crate::log::{AppendError, AppendPlan, OwnAnswer};
+use crate::membership::ConfChangeError;
 use crate::report::{
-    ConfChangeRefusal, Counters, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState,
-    TransferEnd, TransferOutcome,
+    ConfChangeRefusal, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState, TransferEnd,
+    TransferOutcome,
 };
-use crate::storage::{Inconsistency, Storage, StorageError};
-use crate::trace::{Ids, Trace, debug, info, trace};
+use crate::storage::Storage;
+use crate::trace::{Ids, debug, info, trace};
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -73,43 +67,6 @@ enum Prepared {
 }
 
 impl<S: Storage> Raft<S> {
-    pub(crate) fn new(config: Config, storage: S, trace: Trace) -> Result<Raft<S>, StartError> {
-        config.validate()?;
-        let initial = storage.initial_state()?;
-        let HardState { term, vote, .. } = initial.hard_state;
-        if term > Term::LIMIT || initial.hard_state.commit > Index::LIMIT {
-            return Err(StorageError::Inconsistent(Inconsistency::OutOfRange).into());
-        }
-        let membership = Configuration::from_conf_state(&initial.conf_state)?;
-        let log = RaftLog::new(storage, &config, &initial.hard_state)?;
-        let log_applied = log.applied();
-        let mut rng = Rng::new(config.seed, config.id);
-        let clock = Clock::new(config.election_ticks, config.heartbeat_ticks, &mut rng);
-        let was_here = !term.is_zero() && config.lease_reads;
-        let common = Common {
-            bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
-            durable_term: term,
-            changed_at: log_applied,
-            groups: None,
-            lost: initial.lost,
-            next_read: rng.next().max(1),
-            term,
-            vote,
-            log,
-            membership,
-            applied_membership: None,
-            outbox: Outbox::default(),
-            clock,
-            rng,
-            counters: Counters::default(),
-            trace,
-            config,
-        };
-        info!(common.trace, "started", "term" => term, "last" => common.log.last(), "commit" => common.log.committed(),
-            "applied" => common.log.applied());
-        Ok(Raft { common, role: Role::Follower(Follower::default()) })
-    }
-
     pub(crate) fn soft_state(&self) -> SoftState {
         let (role, leader) = match &self.role {
             Role::Follower(follower) => (RoleKind::Follower, follower.leader),
@@ -438,27 +395,6 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Commits by groups, or no longer.
-    pub(crate) fn set_commit_groups(&mut self, groups: Option<BTreeMap<NodeId, u64>>) {
-        self.common.groups = groups;
-        if let Role::Leader(leader) = &mut self.role {
-            leader.recount(&mut self.common);
-        }
-    }
-
-    pub(crate) fn is_group_consistent(&self) -> Option<bool> {
-        let Role::Leader(leader) = &self.role else { return None };
-        leader.is_group_consistent(&self.common)
-    }
-
-    /// How many messages may be on their way to a peer.
-    pub(crate) fn set_max_inflight(&mut self, peer: NodeId, messages: u32) -> bool {
-        match &mut self.role {
-            Role::Leader(leader) => leader.set_max_inflight(&mut self.common, peer, messages),
-            Role::Follower(_) | Role::Candidate(_) => false,
-        }
-    }
-
     pub(crate) fn has_committed_in_term(&self) -> bool {
         match &self.role {
             Role::Leader(leader) => leader.has_committed_in_term(&self.common),
@@ -480,59 +416,6 @@ impl<S: Storage> Raft<S> {
             }
             Role::Follower(_) | Role::Candidate(_) => false,
         }
-    }
-
-    /// Starts a cluster of these nodes: each of them must be started so, with the same list.
-    pub(crate) fn bootstrap(&mut self, peers: &[(NodeId, Bytes)]) -> Result<(), BootstrapError> {
-        let common = &mut self.common;
-        let empty = common.term.is_zero() && common.log.last() == LogPosition::ZERO;
-        if !empty || common.membership != Configuration::default() {
-            return Err(BootstrapError::NotEmpty);
-        }
-        if peers.is_empty() {
-            return Err(BootstrapError::NoPeers);
-        }
-        let voters = ConfState::of_voters(peers.iter().map(|(id, _)| *id));
-        let membership = Configuration::from_conf_state(&voters).map_err(BootstrapError::ConfState)?;
-        let term = Term::ZERO.next();
-        let mut index = Index::ZERO;
-        let entries = peers.iter().map(|(id, context)| {
-            index = index.next();
-            let kind = ConfChangeKind::AddVoter;
-            let change = ConfChange { id: 0, kind, node: Some(*id), context: context.clone() };
-            Entry { term, index, payload: Payload::ConfChange(Arc::new(change)) }
-        });
-        common.log.append(LogPosition::ZERO, entries);
-        common.log.commit_to(common.log.last().index);
-        common.membership = membership;
-        self.become_next(Next::Follow { term, leader: None, timer: Timer::Restart });
-        Ok(())
-    }
-
-    /// Changes settings at run time.
-    pub(crate) fn reconfigure(&mut self, config: Config) -> Result<(), ConfigError> {
-        config.validate()?;
-        let now = &self.common.config;
-        let fixed = |config: &Config| {
-            (
-                config.id,
-                config.election_ticks,
-                config.heartbeat_ticks,
-                config.async_writes,
-                config.lease_reads,
-                config.applied,
-                config.seed,
-            )
-        };
-        if fixed(now) != fixed(&config) {
-            return Err(ConfigError::FixedAtStart);
-        }
-        self.common.log.set_limits(&config);
-        let before = core::mem::replace(&mut self.common.config, config);
-        if let Role::Leader(leader) = &mut self.role {
-            leader.on_reconfigured(&mut self.common, &before);
-        }
-        Ok(())
     }
 
     /// A `Ready` is being cut.
