@@ -214,7 +214,7 @@ impl Storage for Reader {
         if self.fault == Some(Fault::EmptiesTheList) {
             into.clear();
         }
-        if self.fault == Some(Fault::FetchesForEver) {
+        if self.fault == Some(Fault::FetchesForEver) && range.end <= self.memory.last_index()?.next() {
             return Err(StorageError::Fetching);
         }
         let there = into.len();
