@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod disk;
 pub mod explore;
 pub mod machine;
+pub mod mutants;
 pub mod network;
 pub mod oracle;
 pub mod scenario;
