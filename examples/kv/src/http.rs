@@ -11,7 +11,7 @@
 //! | `POST /members` with `{"id": 4, "raft_addr": "IP:PORT", "role": "learner"\|"voter"}` | 200 when it's done: a new node becomes a learner first, a voter when it has caught up; 202 if it hasn't in time |
 //! | the same with `"replaces": 2` | the new voter takes the place of another in one joint change |
 //! | `DELETE /members/{id}` | 200 when the node is removed |
-//! | `POST /transfer` with `{"to": 2}` | 200 when this node leads, or leads no more |
+//! | `POST /transfer` with `{"to": 2}` | 200 when that node leads; 409 with the one that leads if another took over |
 //! | `GET /status`, `GET /health` | JSON; health is 200 where a leader is known, else 503 |
 //!
 //! The key is everything behind `/kv/`, percent-decoded: any bytes, slashes too, but not none at all. In queries a plus is

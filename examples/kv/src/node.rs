@@ -246,10 +246,10 @@ impl Node {
         self.admin(Input::Change(members::Change { changes, raft_addr, answer }), answered, deadline).await
     }
 
-    /// Hands leadership over, and waits until this node no longer leads.
+    /// Hands leadership over, and waits until the other node is heard to lead.
     ///
     /// # Errors
-    /// It isn't handed over, or wasn't by the deadline.
+    /// It isn't handed over, or wasn't by the deadline; or a third one took it.
     pub(crate) async fn transfer(&self, to: NodeId, deadline: Instant) -> Result<(), AdminError> {
         let (answer, answered) = oneshot::channel();
         self.admin(Input::Transfer(members::Transfer { to, answer }), answered, deadline).await

@@ -162,6 +162,7 @@ impl Server {
                     Err(AdminError::NotLeader) => {}
                     Err(AdminError::NotDone(why)) => reason = Failure::conflict(why),
                     Err(AdminError::Refused(why)) => return Err(Failure::conflict(why)),
+                    Err(error @ AdminError::TakenBy(_)) => return Err(Failure::taken(error)),
                     Err(AdminError::Unknown(why)) => return Err(Failure::change_unknown(why)),
                 }
             } else if let Some(addr) = self.leader_elsewhere(head, view) {

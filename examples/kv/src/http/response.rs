@@ -95,6 +95,11 @@ impl Failure {
         Failure::new(StatusCode::CONFLICT, reason, Some("none"))
     }
 
+    /// A transfer that made another node lead than the one that was asked for.
+    pub(super) fn taken(reason: impl ToString) -> Failure {
+        Failure::new(StatusCode::CONFLICT, reason, None)
+    }
+
     /// One that may have been made, or may yet be.
     pub(super) fn change_unknown(reason: impl ToString) -> Failure {
         let error = format!("the outcome is unknown: {}; see GET /members", reason.to_string());

@@ -23,7 +23,7 @@ use super::disk::{Disk, Job, Persisted};
 use super::members::{self, Admin};
 use super::status::{NodeStatus, role_name};
 use super::steps::Steps;
-use super::waiting::{Reads, Writes};
+use super::waiting::{Reads, Waits, Writes};
 use super::{Inbox, Input, Node, Read, SharedMachine, View, Write, WriteError};
 use crate::transport::Transport;
 
@@ -440,6 +440,9 @@ impl Core {
             *view = now;
             modified
         });
+        if let Some(leader) = now.leader {
+            self.admin.led_by(leader);
+        }
     }
 
     /// Makes a snapshot on a thread of its own if enough was applied since the last, or if a follower needs one.
@@ -491,6 +494,16 @@ impl Core {
         }
     }
 
+    /// Why the oldest of the reads that wait here isn't answered.
+    fn why_read_waits(&self) -> Option<String> {
+        match self.reads.oldest()? {
+            Waits::Unconfirmed(context) => self.raft.why_read_waits(&context).map(|why| why.to_string()),
+            Waits::Unapplied(index) => {
+                Some(format!("it is confirmed, and index {index} isn't applied here yet"))
+            }
+        }
+    }
+
     fn status(&self) -> NodeStatus {
         let status = self.raft.status();
         let machine = self.machine.read();
@@ -513,6 +526,7 @@ impl Core {
             conf_state: super::status::Members::of(&self.conf_state),
             why_not_leader: self.raft.why_not_leader().map(|why| why.to_string()),
             why_not_committed: self.raft.why_not_committed(status.last).map(|why| why.to_string()),
+            why_read_waits: self.why_read_waits(),
             lost: status.lost.map(super::status::Lost::of),
             transferee: status.transferee.map(NodeId::get),
             waiting_writes: self.writes.len(),

@@ -44,6 +44,8 @@ pub(crate) enum AdminError {
     Refused(String),
     /// Not now: nothing was done, and it may be tried again.
     NotDone(String),
+    /// Leadership was given up, and this node took it instead of the one that was asked for.
+    TakenBy(NodeId),
     /// Nobody knows here what becomes of it.
     Unknown(&'static str),
 }
@@ -53,6 +55,7 @@ impl fmt::Display for AdminError {
         match self {
             AdminError::NotLeader => f.write_str("this node doesn't lead"),
             AdminError::Refused(reason) | AdminError::NotDone(reason) => f.write_str(reason),
+            AdminError::TakenBy(leader) => write!(f, "node {leader} took over instead, and leads now"),
             AdminError::Unknown(why) => f.write_str(why),
         }
     }
@@ -63,6 +66,8 @@ impl fmt::Display for AdminError {
 pub(super) struct Admin {
     changes: BTreeMap<(Index, Term), oneshot::Sender<Result<Applied, AdminError>>>,
     transfers: Vec<Transfer>,
+    /// This node has stepped down for them; who leads instead isn't heard yet.
+    handed_over: Vec<Transfer>,
 }
 
 impl Admin {
@@ -99,7 +104,10 @@ impl Admin {
     pub(super) fn transferred(&mut self, outcome: TransferOutcome) {
         for transfer in self.transfers.extract_if(.., |transfer| transfer.to == outcome.to) {
             let result = match outcome.end {
-                TransferEnd::SteppedDown => Ok(()),
+                TransferEnd::SteppedDown => {
+                    self.handed_over.push(transfer);
+                    continue;
+                }
                 TransferEnd::TimedOut => Err(AdminError::Unknown(
                     "the node did not take over within an election time-out; it still may",
                 )),
@@ -111,6 +119,14 @@ impl Admin {
                 }
             };
             let _ = transfer.answer.send(result);
+        }
+    }
+
+    /// This node leads, or heard who does.
+    pub(super) fn led_by(&mut self, leader: NodeId) {
+        for transfer in self.handed_over.drain(..) {
+            let taken = if leader == transfer.to { Ok(()) } else { Err(AdminError::TakenBy(leader)) };
+            let _ = transfer.answer.send(taken);
         }
     }
 
@@ -148,6 +164,7 @@ impl Admin {
     pub(super) fn prune(&mut self) {
         self.changes.retain(|_, answer| !answer.is_closed());
         self.transfers.retain(|transfer| !transfer.answer.is_closed());
+        self.handed_over.retain(|transfer| !transfer.answer.is_closed());
     }
 }
 
@@ -224,4 +241,24 @@ pub(super) fn shown(state: &ConfState) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_is_done_when_its_target_is_heard_to_lead() {
+        let node = |id| NodeId::new(id).unwrap();
+        for (leader, expected) in [(2, Ok(())), (3, Err(AdminError::TakenBy(node(3))))] {
+            let mut admin = Admin::default();
+            let (answer, mut answered) = oneshot::channel();
+            admin.transfers.push(Transfer { to: node(2), answer });
+            admin.led_by(node(1));
+            admin.transferred(TransferOutcome { to: node(2), end: TransferEnd::SteppedDown });
+            assert!(answered.try_recv().is_err(), "nobody is known to lead yet");
+            admin.led_by(node(leader));
+            assert_eq!(answered.try_recv().unwrap(), expected);
+        }
+    }
 }

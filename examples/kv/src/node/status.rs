@@ -31,6 +31,8 @@ pub(crate) struct NodeStatus {
     pub(crate) why_not_leader: Option<String>,
     /// Why the last entry of its log isn't committed here; none if it is.
     pub(crate) why_not_committed: Option<String>,
+    /// Why the oldest of the reads that wait here isn't answered; none if none waits.
+    pub(crate) why_read_waits: Option<String>,
     /// What this node has lost of what it had acknowledged.
     pub(crate) lost: Option<Lost>,
     /// To whom a leader is handing over.

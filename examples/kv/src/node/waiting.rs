@@ -90,7 +90,22 @@ pub(super) struct Reads {
     confirmed: BTreeMap<Index, Vec<ReadAnswer>>,
 }
 
+/// What a read waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// The core, which was asked with this context.
+    Unconfirmed(Bytes),
+    /// The state machine, which must have applied this index.
+    Unapplied(Index),
+}
+
 impl Reads {
+    /// What the oldest waits for. Reads are confirmed in the order in which they were asked, or nearly.
+    pub(super) fn oldest(&self) -> Option<Waits> {
+        let unapplied = self.confirmed.keys().next().map(|index| Waits::Unapplied(*index));
+        unapplied.or_else(|| self.asked.keys().next().map(|number| Waits::Unconfirmed(context(*number))))
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.asked.values().chain(self.confirmed.values()).map(Vec::len).sum()
@@ -100,7 +115,7 @@ impl Reads {
     pub(super) fn ask(&mut self, batch: Vec<ReadAnswer>) -> Bytes {
         self.next = self.next.wrapping_add(1);
         self.asked.insert(self.next, batch);
-        Bytes::copy_from_slice(&self.next.to_be_bytes())
+        context(self.next)
     }
 
     /// The core confirmed the batch: it may be answered when this index is applied.
@@ -132,6 +147,10 @@ impl Reads {
     fn take(&mut self, context: &[u8]) -> Option<Vec<ReadAnswer>> {
         self.asked.remove(&u64::from_be_bytes(context.try_into().ok()?))
     }
+}
+
+fn context(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -188,14 +207,16 @@ mod tests {
         };
         let (context, mut answered) = ask(&mut reads);
         let (dropped, mut given_up) = ask(&mut reads);
+        assert_eq!(reads.oldest(), Some(Waits::Unconfirmed(context.clone())));
         reads.confirm(b"another's", index(1));
         reads.confirm(&context, index(7));
         reads.drop_batch(&dropped, ReadError::LeaderChanged);
         assert_eq!(given_up.try_recv().unwrap(), Err(ReadError::LeaderChanged));
+        assert_eq!(reads.oldest(), Some(Waits::Unapplied(index(7))));
         reads.applied(index(6));
         assert!(answered.try_recv().is_err());
         reads.applied(index(7));
         assert_eq!(answered.try_recv().unwrap(), Ok(()));
-        assert_eq!(reads.len(), 0);
+        assert_eq!((reads.len(), reads.oldest()), (0, None));
     }
 }

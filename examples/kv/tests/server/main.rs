@@ -17,3 +17,4 @@ mod peers;
 mod proxy;
 mod readme;
 mod snapshots;
+mod why;

@@ -148,6 +148,8 @@ fn leadership_is_handed_over_and_what_cannot_be_is_refused() {
     let body = serde_json::json!({ "to": to });
     let answer = post(other, "/transfer", &body);
     assert_eq!(answer.status, 200, "{answer:?}");
+    // Who was asked has heard it.
+    assert_eq!(cluster.nodes[leader].status().unwrap()["leader"], to);
     assert_eq!(cluster.leader(), target);
 
     let node = &cluster.nodes[0];
