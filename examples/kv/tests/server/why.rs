@@ -64,7 +64,9 @@ fn a_leader_without_a_majority_says_for_whom_it_waits() {
             }
         };
         cluster.network.mend();
-        requests.map(|request| request.join().unwrap());
+        for request in requests {
+            request.join().unwrap();
+        }
         seen
     });
 
