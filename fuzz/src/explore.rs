@@ -29,7 +29,7 @@ pub use search::explore;
 pub struct Budget {
     /// Election time-outs.
     pub time_outs: u8,
-    /// Ticks of a node's clock.
+    /// Ticks of the nodes' clocks. A node that doesn't lead has none in the last term, so that it doesn't campaign.
     pub ticks: u8,
     /// Heartbeats, beside those of ticks.
     pub heartbeats: u8,
@@ -136,21 +136,14 @@ pub struct Violation {
 }
 
 impl Default for Bounds {
-    /// Three nodes with writes in the background, two terms, a proposal, a crash.
+    /// Three nodes with writes in the background; two terms, a proposal, a crash, a lost message.
     fn default() -> Bounds {
         Bounds {
             nodes: 3,
             max_term: 2,
             max_log: 3,
-            in_flight: 4,
-            budget: Budget {
-                time_outs: 2,
-                proposals: 1,
-                crashes: 1,
-                drops: 1,
-                duplicates: 1,
-                ..Budget::default()
-            },
+            in_flight: 2,
+            budget: Budget { time_outs: 2, proposals: 1, crashes: 1, drops: 1, ..Budget::default() },
             background: true,
             apply_late: false,
             one_entry: false,

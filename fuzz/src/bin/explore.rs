@@ -10,40 +10,40 @@ use raft_fuzz::explore::{Bounds, Budget, Effort, Mistake, explore};
 #[derive(Debug, Parser)]
 struct Args {
     /// Nodes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
+    #[arg(long, default_value_t = Bounds::default().nodes, value_parser = clap::value_parser!(u64).range(1..=9))]
     nodes: u64,
     /// No term is above it.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = Bounds::default().max_term)]
     max_term: u64,
     /// No log has more entries.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = Bounds::default().max_log)]
     max_log: usize,
     /// No more messages are on their way.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = Bounds::default().in_flight)]
     in_flight: usize,
     /// Election time-outs in a run.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = Bounds::default().budget.time_outs)]
     time_outs: u8,
-    /// Ticks in a run.
-    #[arg(long, default_value_t = 0)]
+    /// Ticks in a run; a node that doesn't lead has none in the last term.
+    #[arg(long, default_value_t = Bounds::default().budget.ticks)]
     ticks: u8,
     /// Heartbeats of leaders in a run, beside those of ticks.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = Bounds::default().budget.heartbeats)]
     heartbeats: u8,
     /// Proposals in a run.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = Bounds::default().budget.proposals)]
     proposals: u8,
     /// Reads in a run.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = Bounds::default().budget.reads)]
     reads: u8,
     /// Crashes in a run.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = Bounds::default().budget.crashes)]
     crashes: u8,
     /// Lost messages in a run.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = Bounds::default().budget.drops)]
     drops: u8,
     /// Messages that arrive twice, in a run.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = Bounds::default().budget.duplicates)]
     duplicates: u8,
     /// Writes are on the disk before anything else happens.
     #[arg(long)]
