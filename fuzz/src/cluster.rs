@@ -1,18 +1,20 @@
 //! The nodes of a simulated cluster, each with its disk, its clock and its state machine.
 
-use std::collections::{BTreeSet, VecDeque};
+mod shadow;
 
-use bytes::Bytes;
+use std::collections::VecDeque;
+
 use raft_core::{
-    ConfState, Config, Entry, Index, Message, NodeId, RawNode, Ready, Snapshot, StartError, Status,
-    StorageError, TransferOutcome,
+    ConfState, Config, Entry, HardState, Index, NodeId, RawNode, Snapshot, StartError, Storage, StorageError,
 };
 
-use crate::disk::{Disk, Write};
+use crate::disk::{Disk, ReadFault};
 use crate::machine::Machine;
 
+pub use shadow::{Line, Shadow, chain};
+
 /// What was given to a node at its start, apart from its number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
     /// Its settings.
     pub config: Config,
@@ -22,6 +24,25 @@ pub struct NodeOptions {
     pub keep_entries: u64,
     /// Microseconds between two of its ticks.
     pub tick_every: u64,
+    /// Its state machine survives a crash, with all that it has applied.
+    pub durable_machine: bool,
+    /// It acknowledges with `advance`, if it writes synchronously.
+    pub advances: bool,
+}
+
+/// Where a node that writes synchronously loses power, in the handling of a `Ready`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nothing is done.
+    Taken,
+    /// What needn't wait is sent.
+    Sent,
+    /// It is written.
+    Written,
+    /// What had to wait is sent.
+    Released,
+    /// It is applied.
+    Applied,
 }
 
 /// A node that may be up or down.
@@ -35,40 +56,33 @@ pub struct Node {
     pub disk: Disk,
     /// The core, while it is up.
     pub raw: Option<RawNode<Disk>>,
-    /// Its state machine, which lives in memory.
+    /// Its state machine.
     pub machine: Machine,
     /// Committed batches that wait to be applied (asynchronous nodes apply late).
     pub to_apply: VecDeque<Vec<Entry>>,
-    /// How often it was started.
-    pub lives: u64,
-    /// Where its log holds membership changes.
-    pub changes: BTreeSet<Index>,
+    /// How often it was started or crashed: what was on its way inside of it before that is gone.
+    pub lives: u32,
+    /// How often its disk was replaced. What it sent before that is no longer delivered.
+    pub disks: u32,
+    /// It will lose power at this stage of the next `Ready`.
+    pub fuse: Option<Stage>,
+    /// Its disk can't be read any more: it stays down until it is out of the configuration, and comes back empty.
+    pub spoilt: bool,
+    /// Its leader counts on what its disk no longer holds.
+    pub lossy: bool,
+    /// The largest windows that it was set up with since it started: messages and bytes.
+    pub windows: (u32, u64),
+    /// The hard state that was handed out last.
+    pub handed: HardState,
+    /// It commits only what is held among these nodes, by their bits, and among the others.
+    pub second_group: Option<u16>,
     at_first: ConfState,
 }
 
-/// What came of handling a `Ready`.
-#[derive(Debug, Default)]
-pub struct Handled {
-    /// Messages that leave now.
-    pub messages: Vec<Message>,
-    /// Messages that leave because something became durable.
-    pub released: Vec<Message>,
-    /// Entries that were applied.
-    pub applied: Vec<Entry>,
-    /// Entries that were handed to the disk.
-    pub appended: Vec<Entry>,
-    /// A snapshot that was handed to the disk, or restored.
-    pub snapshot: Option<Snapshot>,
-    /// Reads that may be served at this index.
-    pub reads: Vec<(Index, Bytes)>,
-    /// Reads that were dropped.
-    pub dropped_reads: Vec<Bytes>,
-    /// Membership changes that were applied: the configuration that follows, or nothing where the change was refused.
-    pub configured: Vec<(Index, Option<ConfState>)>,
-    /// What the node said of itself after each step of this.
-    pub moments: Vec<Status>,
-    /// Transfers that ended.
-    pub transfers: Vec<TransferOutcome>,
+/// How many messages with entries may be on their way, and how many bytes of them: the one that crosses the limit still goes.
+pub fn windows_of(config: &Config) -> (u32, u64) {
+    let largest = config.max_message_bytes.max(4_096);
+    (config.max_inflight_messages, config.max_inflight_bytes.saturating_add(largest))
 }
 
 impl Node {
@@ -81,7 +95,13 @@ impl Node {
             machine: Machine::default(),
             to_apply: VecDeque::new(),
             lives: 0,
-            changes: BTreeSet::new(),
+            disks: 0,
+            fuse: None,
+            spoilt: false,
+            lossy: false,
+            windows: (0, 0),
+            handed: HardState::default(),
+            second_group: None,
             options,
             at_first: conf_state,
         }
@@ -91,7 +111,7 @@ impl Node {
     ///
     /// # Errors
     /// It isn't a snapshot.
-    pub fn founder(options: NodeOptions, snapshot: Snapshot) -> Result<Node, StorageError> {
+    pub fn founder(options: NodeOptions, snapshot: &Snapshot) -> Result<Node, StorageError> {
         let disk = Disk::founded(snapshot)?;
         Ok(Node { disk, ..Node::new(options, ConfState::default()) })
     }
@@ -102,17 +122,26 @@ impl Node {
     /// The core refuses what a correct disk gave back: a fault.
     pub fn start(&mut self) -> Result<(), StartError> {
         self.lives += 1;
+        self.fuse = None;
         self.to_apply.clear();
-        self.machine = match self.disk.newest_snapshot() {
-            Some(snapshot) => Machine::restore(&snapshot),
-            None => Machine::new(self.at_first.clone()),
-        };
+        self.disk.fail_reads(0, ReadFault::Fetching);
+        let first = self.disk.look(|stored| stored.first_index().unwrap_or_default());
+        if !self.options.durable_machine || self.machine.index() < first.prev() || self.lives == 1 {
+            self.machine = self
+                .disk
+                .newest_snapshot()
+                .and_then(|snapshot| Machine::restore(&snapshot))
+                .unwrap_or_else(|| Machine::new(self.at_first.clone()));
+        }
         self.disk.set_conf_state(self.machine.conf_state.clone());
-        self.changes = self.disk.with_durable(|storage| changes_among(storage.all_entries()).collect());
         let mut config = self.options.config.clone();
         config.applied = self.machine.index();
-        config.seed = config.seed.wrapping_add(self.lives);
-        self.raw = Some(RawNode::new(config, self.disk.clone())?);
+        config.seed = config.seed.wrapping_add(u64::from(self.lives));
+        self.windows = windows_of(&config);
+        self.second_group = None;
+        let raw = RawNode::new(config, self.disk.clone())?;
+        self.handed = raw.hard_state();
+        self.raw = Some(raw);
         Ok(())
     }
 
@@ -122,8 +151,17 @@ impl Node {
     /// A write didn't fit the log on disk.
     pub fn crash(&mut self, survive: usize) -> Result<(), StorageError> {
         self.raw = None;
+        self.lives += 1;
         self.to_apply.clear();
         self.disk.crash(survive)
+    }
+
+    /// It comes back with another disk, which is empty: nobody counts on it any more.
+    pub fn replace_disk(&mut self) {
+        self.disk = Disk::new(ConfState::default());
+        (self.machine, self.at_first) = (Machine::default(), ConfState::default());
+        self.disks += 1;
+        self.spoilt = false;
     }
 
     /// Does it write in the background?
@@ -131,122 +169,22 @@ impl Node {
         self.options.config.async_writes
     }
 
-    /// Handles a `Ready`: writes it at once and applies, or hands it to the disk and goes on.
-    ///
-    /// # Errors
-    /// What the core asked for couldn't be done.
-    pub fn handle(&mut self, mut ready: Ready) -> Result<Handled, String> {
-        let mut handled = Handled {
-            messages: std::mem::take(&mut ready.messages),
-            appended: ready.entries.clone(),
-            snapshot: ready.snapshot.clone(),
-            reads: ready.read_states.drain(..).map(|read| (read.index, read.context)).collect(),
-            dropped_reads: ready.dropped_reads.drain(..).map(|read| read.context).collect(),
-            transfers: std::mem::take(&mut ready.transfers),
-            ..Handled::default()
-        };
-        if ready.snapshot.is_some() {
-            self.changes.clear();
-        }
-        if let Some(first) = ready.entries.first() {
-            self.changes.split_off(&first.index);
-            self.changes.extend(changes_among(&ready.entries));
-        }
-        let committed = std::mem::take(&mut ready.committed_entries);
-        let needs_write = ready.needs_acknowledgement();
-        let write = Write::of(&mut ready);
-        if needs_write {
-            self.disk.submit(write);
-        }
-        if self.is_async() {
-            if !committed.is_empty() {
-                self.to_apply.push_back(committed);
-            }
-            return Ok(handled);
-        }
-        while self.disk.queued() > 0 {
-            self.complete_write(&mut handled)?;
-        }
-        if !committed.is_empty() {
-            self.to_apply.push_back(committed);
-            self.apply_one(&mut handled)?;
-        }
-        Ok(handled)
-    }
-
-    /// The oldest write on its way reaches the disk, and the core is told.
-    ///
-    /// # Errors
-    /// What the core asked for couldn't be done.
-    pub fn complete_write(&mut self, handled: &mut Handled) -> Result<(), String> {
-        let write =
-            self.disk.complete_one().map_err(|error| format!("a write doesn't fit the disk: {error}"))?;
-        let Some(write) = write else { return Ok(()) };
-        if let Some(snapshot) = &write.snapshot {
-            self.machine = Machine::restore(snapshot);
-            self.to_apply.clear();
-        }
-        handled.released.extend(write.messages);
-        let Some(raw) = &mut self.raw else { return Ok(()) };
-        raw.on_persisted(write.number).map_err(|error| error.to_string())?;
-        handled.moments.push(raw.status());
-        Ok(())
-    }
-
-    /// The oldest committed batch is applied.
-    ///
-    /// # Errors
-    /// The batch doesn't follow what was applied.
-    pub fn apply_one(&mut self, handled: &mut Handled) -> Result<(), String> {
-        let Some(batch) = self.to_apply.pop_front() else { return Ok(()) };
-        for entry in &batch {
-            if entry.index != self.machine.index().next() {
-                return Err(format!("entry {} follows {}", entry.index, self.machine.index()));
-            }
-            self.machine.apply(entry);
-            self.configure(entry, handled)?;
-        }
+    /// Makes a snapshot if it is time to, after `count` entries were applied.
+    pub fn make_snapshot_if_due(&mut self, count: usize) {
         let index = self.machine.index();
-        if index.get() % self.options.snapshot_every < batch.len() as u64 {
-            let snapshot = self.machine.snapshot();
+        let due = index.get() % self.options.snapshot_every < count as u64;
+        // With entries that are applied before they are durable the machine can be ahead of the log.
+        if due && index <= self.disk.last() {
             let compact = Index::new(index.get().saturating_sub(self.options.keep_entries));
-            self.disk.keep_snapshot(snapshot, compact);
-        }
-        handled.applied.extend(batch);
-        match &mut self.raw {
-            Some(raw) => raw.on_applied(index).map_err(|error| error.to_string()),
-            None => Ok(()),
+            self.disk.keep_snapshot(self.machine.snapshot(), compact);
         }
     }
 
     /// Makes the snapshot that the core asked for, if it did.
     pub fn make_wanted_snapshot(&mut self) {
-        if self.disk.take_wants_snapshot() && !self.machine.index().is_zero() {
+        let index = self.machine.index();
+        if self.disk.take_wants_snapshot() && !index.is_zero() && index <= self.disk.last() {
             self.disk.keep_snapshot(self.machine.snapshot(), Index::ZERO);
         }
     }
-
-    /// If the entry is a membership change, it is made.
-    fn configure(&mut self, entry: &Entry, handled: &mut Handled) -> Result<(), String> {
-        let Some(change) = entry.payload.as_conf_change() else { return Ok(()) };
-        let Some(raw) = &mut self.raw else { return Ok(()) };
-        let before = raw.status();
-        let configured = raw.apply_conf_change(&change);
-        let after = raw.status();
-        match &configured {
-            Ok(state) => self.machine.conf_state = state.clone(),
-            Err(error) if after != before => {
-                return Err(format!("a change that was refused ({error}) had an effect on node {}", self.id));
-            }
-            Err(_) => {}
-        }
-        handled.configured.push((entry.index, configured.ok()));
-        handled.moments.push(after);
-        Ok(())
-    }
-}
-
-/// Where these entries hold membership changes.
-fn changes_among(entries: &[Entry]) -> impl Iterator<Item = Index> + '_ {
-    entries.iter().filter(|entry| entry.payload.as_conf_change().is_some()).map(|entry| entry.index)
 }

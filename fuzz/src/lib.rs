@@ -8,12 +8,14 @@ pub mod cluster;
 pub mod disk;
 pub mod explore;
 pub mod machine;
+pub mod members;
 pub mod mutants;
 pub mod network;
 pub mod oracle;
+pub mod reached;
 pub mod scenario;
 pub mod simulation;
 pub mod storage_suite;
 pub mod targets;
 
-pub use simulation::{Failure, Options, Report, run};
+pub use simulation::{Failure, Fault, Options, Report, run};

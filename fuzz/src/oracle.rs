@@ -1,257 +1,444 @@
-//! What must hold after every event. The numbers are those of `../shared/invariants.md`.
+//! What must hold after every event. The numbers are those of `../shared/invariants.md`; each room holds the statements of one
+//! subject and says which.
 
-use std::collections::BTreeMap;
+mod acknowledgements;
+mod clients;
+mod commits;
+mod configurations;
+mod cursors;
+mod elections;
+mod flow;
+mod history;
+mod leases;
+mod logs;
+mod votes;
+
+use std::fmt;
 
 use raft_core::{
-    AppendEntriesReply, Body, ConfState, Entry, Index, Message, NodeId, RoleKind, Snapshot, Status, Term,
-    VoteReply,
+    Body, ConfChangeV2, ConfState, Entry, HardState, Index, Message, NodeId, PeerState, RawNode, Ready,
+    RoleKind, Snapshot, SnapshotStatus, StepError,
 };
 
-use crate::cluster::{Handled, Node};
-use crate::machine::{Machine, entry_hash};
+use raft_core::Violation as Invariant;
 
-/// What is remembered of the whole history.
-#[derive(Debug, Default)]
-pub struct Oracle {
-    /// Who led which term (1).
-    leaders: BTreeMap<Term, NodeId>,
-    /// Each entry that ever was, with the term before it (3).
-    entries: BTreeMap<(Index, Term), (u64, Option<Term>)>,
-    /// The state after each index that was ever applied (5).
-    applied: BTreeMap<Index, (Term, u64)>,
-    /// Whom each node voted for in each term (6).
-    votes: BTreeMap<(NodeId, Term), NodeId>,
-    /// The highest index that was committed anywhere, with its term, and the term in which it was (4, 13).
-    committed: (Index, Term),
-    /// The last status of each node that is up (9).
-    seen: BTreeMap<NodeId, (Term, Option<NodeId>, Index, Index)>,
-    /// What followed from the membership change at each index: nothing if it was refused (18d).
-    configured: BTreeMap<Index, Option<ConfState>>,
-}
+use crate::cluster::{Line, Node, Shadow};
+use crate::disk::Disk;
+use crate::members::Members;
+use crate::network::{Kind, Summary};
+use crate::reached::{Reached, Situation};
+
+pub use clients::{Clients, Operation, Request};
 
 /// A statement that doesn't hold.
-pub type Violation = String;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its number, or a word for those that have none.
+    pub statement: &'static str,
+    /// What is the case instead.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.statement, self.what)
+    }
+}
+
+/// Nothing, or the statement that doesn't hold.
+pub type Check<T = ()> = Result<T, Box<Violation>>;
+
+/// The statement doesn't hold.
+pub fn broken<T>(statement: &'static str, what: impl fmt::Display) -> Check<T> {
+    Err(Box::new(Violation { statement, what: what.to_string() }))
+}
+
+/// What a check may look at: all nodes, and the one at which something happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// All nodes.
+    pub nodes: &'a [Node],
+    /// The one at which something happened.
+    pub at: usize,
+    /// When, in simulated microseconds.
+    pub now: u64,
+    /// What was met.
+    pub reached: &'a Reached,
+}
+
+impl<'a> Context<'a> {
+    fn node(&self) -> &'a Node {
+        &self.nodes[self.at]
+    }
+
+    /// The core there, if it is up.
+    fn raw(&self) -> Option<&'a RawNode<Disk>> {
+        self.node().raw.as_ref()
+    }
+
+    fn reach(&self, situation: Situation) {
+        self.reached.reach(situation);
+    }
+}
+
+/// Why the core was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A tick.
+    Tick,
+    /// A message of this kind.
+    Message(Kind),
+    /// Its caller wants it to campaign.
+    Campaign,
+    /// A write is durable.
+    Persisted,
+    /// A membership change is applied.
+    Configured,
+    /// Anything else.
+    Other,
+}
+
+/// What a node said of itself last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    hard: HardState,
+    role: Option<RoleKind>,
+    applied: Index,
+}
+
+impl Seen {
+    fn of(raw: &RawNode<Disk>) -> Seen {
+        Seen { hard: raw.hard_state(), role: Some(raw.role()), applied: raw.applied_index() }
+    }
+}
+
+/// All rooms.
+#[derive(Debug)]
+pub struct Oracle {
+    /// What the clients did and were told.
+    pub clients: Clients,
+    history: history::History,
+    configurations: configurations::Configurations,
+    elections: elections::Elections,
+    votes: votes::Votes,
+    flow: flow::Flow,
+    shadows: Vec<Shadow>,
+    seen: Vec<Seen>,
+    before_step: Option<elections::BeforeStep>,
+}
 
 impl Oracle {
-    /// The cluster begins with this snapshot.
-    pub fn on_founded(&mut self, snapshot: &Snapshot) {
-        let metadata = &snapshot.metadata;
-        self.committed = (metadata.index, metadata.term);
-        self.configured.insert(metadata.index, Some(metadata.conf_state.clone()));
+    /// Nothing has happened in a cluster of so many nodes. It begins in this configuration, with the log behind `base`.
+    pub fn new(nodes: usize, members: Members, base: (Index, Line)) -> Oracle {
+        Oracle {
+            clients: Clients::default(),
+            history: history::History::new(base),
+            configurations: configurations::Configurations::new(base.0, members),
+            elections: elections::Elections::new(nodes),
+            votes: votes::Votes::new(nodes),
+            flow: flow::Flow::new(nodes),
+            shadows: vec![Shadow::default(); nodes],
+            seen: vec![Seen::default(); nodes],
+            before_step: None,
+        }
     }
 
     /// The highest index that was committed anywhere.
     pub fn committed(&self) -> Index {
-        self.committed.0
+        self.history.last_committed()
+    }
+
+    /// The configuration that everything committed and applied anywhere has led to.
+    pub fn newest_members(&self) -> Members {
+        self.configurations.newest()
+    }
+
+    /// Where the last change of it was applied.
+    pub fn changed_at(&self) -> Index {
+        self.configurations.changed_at()
+    }
+
+    /// How many membership changes were made.
+    pub fn changes_made(&self) -> u64 {
+        self.configurations.made()
     }
 
     /// Terms that had a leader.
     pub fn terms_led(&self) -> usize {
-        self.leaders.len()
+        self.elections.terms_led()
     }
 
-    /// A node went down: what only its memory held may go back.
-    pub fn on_crash(&mut self, id: NodeId) {
-        self.seen.remove(&id);
+    /// The log of a node, as it was handed out.
+    pub fn shadow(&self, at: usize) -> &Shadow {
+        &self.shadows[at]
     }
 
-    /// A message leaves a node (6, 7).
+    /// A node has started (8).
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn on_start(&mut self, cx: &Context) -> Check {
+        let Some(raw) = cx.raw() else { return Ok(()) };
+        self.shadows[cx.at] = self.history.shadow_of(cx)?;
+        cursors::check_start(cx, raw, &self.shadows[cx.at])?;
+        self.configurations.check(cx, raw)?;
+        self.seen[cx.at] = Seen::of(raw);
+        self.elections.on_start(cx.at);
+        self.flow.on_start(cx.at);
+        Ok(())
+    }
+
+    /// A node's disk is empty now, and nothing that it did counts any more.
+    pub fn on_replaced(&mut self, at: usize) {
+        self.votes.on_replaced(at);
+    }
+
+    /// A node has ticked, and isn't looked at yet.
+    pub fn on_tick(&mut self, cx: &Context) {
+        self.elections.on_tick(cx.at);
+    }
+
+    /// A message is about to be stepped.
+    pub fn before_step(&mut self, cx: &Context, summary: &Summary, message: &Message) {
+        let Some(raw) = cx.raw() else { return };
+        self.elections.on_arrival(cx, raw, summary);
+        if let Body::InstallSnapshot(install) = &message.body {
+            flow::count_snapshot(cx, &install.snapshot, &self.shadows[cx.at]);
+        }
+        if let Body::AppendEntries(append) = &message.body {
+            let before = append.prev.index < raw.commit_index();
+            cx.reached.reach_if(before && message.term == raw.term(), Situation::AppendBeforeCommit);
+        }
+        self.flow.on_arrival(cx.at, summary);
+        if summary.kind == Kind::TransferLeader {
+            self.on_transfer_asked(cx.at);
+        }
+        self.before_step = self.elections.before_step(cx, raw, message, self.shadows[cx.at].last());
+    }
+
+    /// It was stepped.
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn after_step(&mut self, cx: &Context, summary: &Summary, result: &Result<(), StepError>) -> Check {
+        let Some(raw) = cx.raw() else { return Ok(()) };
+        if let Some(before) = self.before_step.take() {
+            self.elections.after_step(cx, raw, summary, before)?;
+        }
+        self.elections.on_stepped(cx, raw, summary, result.is_ok());
+        let late = summary.kind == Kind::TimeoutNow && raw.role() != RoleKind::Candidate;
+        cx.reached.reach_if(late, Situation::TimeoutNowLate);
+        if summary.kind == Kind::Propose && result.is_ok() && raw.role() == RoleKind::Leader {
+            flow::check_admission(raw, 0)?;
+        }
+        if summary.kind == Kind::AppendReply && raw.role() == RoleKind::Leader {
+            acknowledgements::check_row(cx, raw, &self.elections, &self.history, summary.from)?;
+            self.flow.check_row(cx, raw, summary.from)?;
+        }
+        Ok(())
+    }
+
+    /// The core was called.
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn on_call(&mut self, cx: &Context, cause: Cause) -> Check {
+        let Some(raw) = cx.raw() else { return Ok(()) };
+        self.flow.on_call(cx.at);
+        let now = Seen::of(raw);
+        let before = std::mem::replace(&mut self.seen[cx.at], now);
+        if before == now {
+            return Ok(());
+        }
+        cursors::check_monotonic(cx, &before, &now)?;
+        if (before.role, before.hard.term) != (now.role, now.hard.term) {
+            let Oracle { elections, history, votes, shadows, .. } = self;
+            elections.on_role(cx, raw, cause, (&before, &now), history, votes, &shadows[cx.at])?;
+            if now.role == Some(RoleKind::Leader) {
+                self.flow.on_elected(cx, raw, &self.shadows[cx.at])?;
+            }
+        }
+        if now.hard.commit > self.history.last_committed() {
+            cx.reached.reach_if(matches!(cause, Cause::Message(Kind::VoteReply)), Situation::CommitLearned);
+            leases::check_commit(cx)?;
+            commits::on_new(cx, raw, before.hard.commit, &mut self.history, &self.shadows)?;
+        } else if now.hard.commit > before.hard.commit && cause == Cause::Message(Kind::VoteReply) {
+            cx.reach(Situation::CommitLearned);
+        }
+        Ok(())
+    }
+
+    /// A `Ready` was taken (2, 3, 11).
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn on_ready(&mut self, cx: &Context, ready: &Ready) -> Check {
+        if ready.snapshot.is_none() && ready.entries.is_empty() {
+            return Ok(());
+        }
+        let Some(raw) = cx.raw() else { return Ok(()) };
+        if let Some(snapshot) = &ready.snapshot {
+            self.check_snapshot(snapshot, "5")?;
+            let metadata = &snapshot.metadata;
+            let line = self.history.committed(metadata.index).map(|committed| committed.line);
+            self.shadows[cx.at] = Shadow::after(metadata.index, line.unwrap_or_default());
+        }
+        let Oracle { elections, history, shadows, .. } = self;
+        logs::on_entries(cx, raw, &ready.entries, elections, history, &mut shadows[cx.at])?;
+        if raw.role() == RoleKind::Leader && ready.entries.iter().any(|entry| entry.payload.is_conf_change())
+        {
+            self.configurations.check_single(cx, raw, &self.shadows[cx.at])?;
+        }
+        logs::check_end(cx, raw, &self.shadows[cx.at])
+    }
+
+    /// A snapshot is of what was committed (5, 18d).
+    fn check_snapshot(&self, snapshot: &Snapshot, statement: &'static str) -> Check {
+        let metadata = &snapshot.metadata;
+        let committed = self.history.committed(metadata.index);
+        if committed.is_none_or(|committed| committed.line.term != metadata.term) {
+            return broken(
+                statement,
+                format!("a snapshot of {} is of nothing committed", snapshot.position()),
+            );
+        }
+        let members = self.configurations.at(metadata.index);
+        if Members::of_state(&metadata.conf_state) != members {
+            return broken(
+                "18d",
+                format!(
+                    "the snapshot of {} holds {:?}, not {members}",
+                    snapshot.position(),
+                    metadata.conf_state
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// A message leaves a node, which is still up (6, 7, 15, 16).
     ///
     /// # Errors
     /// The statement that it breaks.
-    pub fn on_send(&mut self, node: &Node, message: &Message) -> Result<(), Violation> {
-        let durable = node.disk.with_durable(raft_core::MemoryStorage::hard_state);
-        let vote = match &message.body {
-            Body::RequestVote(_) => Some(message.from),
-            Body::RequestVoteReply(VoteReply::Granted) => Some(message.to),
-            _ => None,
-        };
-        if let Some(candidate) = vote {
-            let before = self.votes.insert((message.from, message.term), candidate);
-            if before.is_some_and(|before| before != candidate) {
-                return Err(format!("6: node {} votes twice in term {}", message.from, message.term));
+    pub fn on_send(&mut self, cx: &Context, message: &Message) -> Check {
+        let Some(raw) = cx.raw() else { return Ok(()) };
+        self.votes.on_send(cx, raw, message)?;
+        self.flow.on_send(cx.at, &message.body);
+        match &message.body {
+            Body::AppendEntriesReply(reply) => {
+                acknowledgements::on_reply(cx, message.term, reply, &self.elections, &self.history)?;
             }
-            if durable.term < message.term
-                || (durable.term == message.term && durable.vote != Some(candidate))
-            {
-                return Err(format!("7: a vote of node {} leaves before it is durable", message.from));
+            Body::AppendEntries(append) => {
+                logs::on_append_sent(cx, raw, message.term, append, &self.elections, &self.history)?;
+                self.flow.on_append_sent(cx, raw, message, append)?;
             }
-        }
-        if let Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }) = &message.body {
-            let last = node.disk.with_durable(|storage| {
-                use raft_core::Storage;
-                storage.last_index().unwrap_or_default()
-            });
-            // An acknowledgement to the leader of a term that is over can leave together with the cut that ended it.
-            if *index > last && durable.term == message.term {
-                return Err(format!("7: node {} acknowledges {index}, durable is {last}", message.from));
+            Body::Heartbeat(heartbeat) => acknowledgements::on_heartbeat(raw, message, heartbeat)?,
+            Body::InstallSnapshot(install) => {
+                self.check_snapshot(&install.snapshot, "snapshot")?;
+                if !Members::of_state(&install.snapshot.metadata.conf_state).contains(message.to) {
+                    return broken(
+                        "snapshot",
+                        format!("node {} is sent one that doesn't name it", message.to),
+                    );
+                }
             }
-        }
-        let promises = matches!(
-            message.body,
-            Body::RequestVoteReply(_) | Body::RequestVote(_) | Body::AppendEntriesReply(_)
-        );
-        if promises && durable.term < message.term {
-            return Err(format!(
-                "7: node {} answers in term {} before that is durable",
-                message.from, message.term
-            ));
+            Body::PreVote(_) => self.elections.on_pre_vote_sent(cx.at),
+            Body::TimeoutNow => self.flow.on_timeout_now(raw, message.to)?,
+            Body::Propose(_)
+            | Body::RequestVote(_)
+            | Body::RequestVoteReply(_)
+            | Body::PreVoteReply(_)
+            | Body::HeartbeatReply(_)
+            | Body::TransferLeader(_)
+            | Body::ReadIndex(_)
+            | Body::ReadIndexReply(_) => {}
         }
         Ok(())
     }
 
-    /// A node handled a `Ready` (3, 5).
+    /// A write is durable; `entries` are those that it brought (6, 15).
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_handled(&mut self, node: &Node, handled: &Handled) -> Result<(), Violation> {
-        for entry in &handled.appended {
-            let before = node.disk.written_term(entry.index.prev());
-            let this = (entry_hash(entry), before);
-            let known = self.entries.entry((entry.index, entry.term)).or_insert(this);
-            let same_before = known.1.is_none() || before.is_none() || known.1 == before;
-            if known.0 != this.0 || !same_before {
-                return Err(format!("3: two entries {} at index {}", entry.term, entry.index));
+    pub fn on_durable(&mut self, cx: &Context, entries: bool) -> Check {
+        self.votes.on_durable(cx)?;
+        match self.elections.newest_office() {
+            Some(leader) if entries && leader != cx.at => {
+                let there = Context { at: leader, ..*cx };
+                let Some(raw) = there.raw() else { return Ok(()) };
+                acknowledgements::check_row(&there, raw, &self.elections, &self.history, cx.node().id)
             }
-            if before.is_some_and(|before| before > entry.term) {
-                return Err(format!("3: terms go down at index {} of node {}", entry.index, node.id));
-            }
+            Some(_) | None => Ok(()),
         }
-        for (index, configured) in &handled.configured {
-            let known = self.configured.entry(*index).or_insert_with(|| configured.clone());
-            if known != configured {
-                return Err(format!(
-                    "18d: the change at index {index} came to {configured:?} at node {}, elsewhere to {known:?}",
-                    node.id
-                ));
-            }
-        }
-        self.on_applied(&node.machine, &handled.applied, node.id)
     }
 
-    /// The configuration that a node acts by and stores is that of the last change that it has applied (18d).
+    /// An entry was applied (5, 10).
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn check_configuration(&self, node: &Node) -> Result<(), Violation> {
-        let Some(raw) = &node.raw else { return Ok(()) };
-        let last = self.configured.range(..=node.machine.index()).rev().find_map(|(_, state)| state.as_ref());
-        if last.is_some_and(|state| *state != node.machine.conf_state) {
-            return Err(format!("18d: the configuration of node {} isn't {last:?}", node.id));
-        }
-        let restoring = node.disk.has_snapshot_queued();
-        let acts_by = raw.status().conf_state;
-        if !restoring && acts_by != node.machine.conf_state {
-            return Err(format!(
-                "18d: node {} acts by {acts_by:?} and has applied {:?}",
-                node.id, node.machine.conf_state
-            ));
-        }
-        Ok(())
+    pub fn on_applied(&self, cx: &Context, entry: &Entry) -> Check {
+        commits::on_applied(cx, entry, &self.history)
     }
 
-    /// A leader has at most one membership change that it hasn't applied (18a).
+    /// A membership change was applied, with this result (18).
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn check_changes(&self, node: &Node) -> Result<(), Violation> {
-        let Some(raw) = node.raw.as_ref().filter(|raw| raw.role() == RoleKind::Leader) else { return Ok(()) };
-        let unapplied = node.changes.range(raw.applied_index().next()..).count();
-        if unapplied > 1 {
-            return Err(format!("18a: leader {} has {unapplied} changes to apply", node.id));
-        }
-        Ok(())
+    pub fn on_configured(
+        &mut self,
+        cx: &Context,
+        index: Index,
+        change: &ConfChangeV2,
+        result: Option<&ConfState>,
+    ) -> Check {
+        self.elections.on_configured(cx.at);
+        self.flow.on_configured(cx.at, change);
+        self.configurations.on_configured(cx, index, change, result)
     }
 
-    fn on_applied(&mut self, machine: &Machine, applied: &[Entry], id: NodeId) -> Result<(), Violation> {
-        let Some(last) = applied.last() else { return Ok(()) };
-        let state = (last.term, machine.hash);
-        let known = *self.applied.entry(last.index).or_insert(state);
-        if known != state {
-            return Err(format!("5: node {id} differs from another at index {}", last.index));
-        }
-        Ok(())
-    }
-
-    /// After any event at a node.
+    /// Everything that follows from an event at a node was done.
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn after_event(&mut self, nodes: &[Node], id: NodeId, moments: &[Status]) -> Result<(), Violation> {
-        let Some(node) = nodes.iter().find(|node| node.id == id) else { return Ok(()) };
-        let Some(raw) = &node.raw else { return Ok(()) };
-        for moment in moments {
-            self.on_moment(nodes, node, moment)?;
-        }
-        raw.check_invariants().map_err(|violation| format!("10-16: node {id}: {violation}"))?;
-        self.on_moment(nodes, node, &raw.status())
-    }
-
-    fn on_moment(&mut self, nodes: &[Node], node: &Node, status: &Status) -> Result<(), Violation> {
-        let id = node.id;
-        self.check_monotonic(status)?;
-        if status.role == RoleKind::Leader {
-            let leader = *self.leaders.entry(status.term).or_insert(id);
-            if leader != id {
-                return Err(format!("1: nodes {leader} and {id} lead term {}", status.term));
+    pub fn after_event(&mut self, cx: &Context, cause: Cause) -> Check {
+        let Some(raw) = cx.raw() else { return Ok(()) };
+        commits::check_agreement(cx, raw, &self.history, &self.shadows[cx.at])?;
+        self.configurations.check(cx, raw)?;
+        if raw.role() == RoleKind::Leader && cause == Cause::Tick {
+            match raw.check_invariants() {
+                // The settings may have changed since; `flow` knows the largest.
+                Ok(()) | Err(Invariant::WindowExceeded { .. }) => {}
+                Err(violation) => return broken("16", format!("node {}: {violation}", cx.node().id)),
+            }
+            self.flow.check_leader(cx, raw, &self.shadows[cx.at])?;
+            self.elections.check_quorum(cx, raw)?;
+            for id in Members::of(raw.configuration()).all().iter() {
+                acknowledgements::check_row(cx, raw, &self.elections, &self.history, id)?;
             }
         }
-        if status.commit > self.committed.0 {
-            self.on_new_commit(nodes, node, status)?;
-        }
-        Ok(())
+        self.flow.check_sent(cx)?;
+        leases::check(cx)
     }
 
-    fn check_monotonic(&mut self, status: &Status) -> Result<(), Violation> {
-        let now = (status.term, status.vote, status.commit, status.applied);
-        let Some((term, vote, commit, applied)) = self.seen.insert(status.id, now) else { return Ok(()) };
-        let vote_changed = term == status.term && vote.is_some() && vote != status.vote;
-        if status.term < term || vote_changed || status.commit < commit || status.applied < applied {
-            return Err(format!("9: node {} goes back", status.id));
-        }
-        Ok(())
-    }
-
-    /// An index is committed for the first time: only a leader does that, and a quorum has it durably (12, 13).
-    fn on_new_commit(&mut self, nodes: &[Node], node: &Node, status: &Status) -> Result<(), Violation> {
-        if status.role != RoleKind::Leader {
-            return Err(format!("13: node {} commits {} as {}", node.id, status.commit, status.role));
-        }
-        let holds = |id: NodeId| {
-            let peer = nodes.iter().find(|peer| peer.id == id);
-            peer.is_some_and(|peer| {
-                use raft_core::Storage;
-                let durable = |storage: &raft_core::MemoryStorage| storage.term(status.commit).ok();
-                peer.disk.with_durable(durable) == Some(status.term)
-                    || peer.disk.with_durable(|storage| storage.first_index().unwrap_or_default())
-                        > status.commit
-            })
-        };
-        for half in [&status.conf_state.voters, &status.conf_state.voters_outgoing] {
-            let count = half.iter().filter(|id| holds(**id)).count();
-            if count * 2 <= half.len() && !half.is_empty() {
-                return Err(format!(
-                    "12: node {} commits {} in term {}, durable on {count} of {half:?}",
-                    node.id, status.commit, status.term
-                ));
-            }
-        }
-        self.committed = (status.commit, status.term);
-        Ok(())
-    }
-
-    /// A node has become leader and handed its log to the disk: it has everything that was committed (4).
+    /// A leader has taken a proposal of so many bytes on (23).
     ///
     /// # Errors
-    /// The entry that it lacks.
-    pub fn on_leader(&self, node: &Node, term: Term) -> Result<(), Violation> {
-        let (committed, in_term) = self.committed;
-        if term <= in_term || committed <= node.disk.compacted_to() {
-            return Ok(());
-        }
-        match node.disk.written_term(committed) {
-            Some(_) => Ok(()),
-            None => Err(format!("4: node {} leads term {term} without entry {committed}", node.id)),
-        }
+    /// The statement that doesn't hold.
+    pub fn on_proposed(&self, raw: &RawNode<Disk>, bytes: u64) -> Check {
+        flow::check_admission(raw, bytes)
+    }
+
+    /// A leader was asked to hand over.
+    pub fn on_transfer_asked(&mut self, at: usize) {
+        self.flow.on_transfer_asked(at);
+        self.elections.on_transfer_asked(at);
+    }
+
+    /// A leader that sent to the peer in this way was told how the transfer of a snapshot ended.
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn on_report(raw: &RawNode<Disk>, peer: NodeId, before: PeerState, status: SnapshotStatus) -> Check {
+        flow::check_report(raw, peer, before, status)
     }
 }

@@ -19,7 +19,7 @@ struct Args {
     #[arg(long = "for")]
     seconds: Option<u64>,
     /// Simulated seconds of chaos in each run.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 60)]
     chaos: u64,
     /// The number of voters; drawn by the seed if it isn't given.
     #[arg(long)]
@@ -34,7 +34,8 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let options = Options { seconds: args.chaos, nodes: args.nodes, changes: args.changes };
+    let options =
+        Options { seconds: args.chaos, nodes: args.nodes, changes: args.changes, ..Options::default() };
     let start = Instant::now();
     let limit = args.seconds.map(Duration::from_secs);
     let (mut runs, mut failed, mut sum) = (0_u64, 0_u64, Report::default());
@@ -42,18 +43,10 @@ fn main() -> ExitCode {
         if limit.is_some_and(|limit| start.elapsed() >= limit) {
             break;
         }
-        match run(seed, options) {
+        match run(seed, &options) {
             Ok(report) => {
                 runs += 1;
-                sum.micros += report.micros;
-                sum.events += report.events;
-                sum.crashes += report.crashes;
-                sum.committed += report.committed;
-                sum.reads += report.reads;
-                sum.snapshots += report.snapshots;
-                sum.terms_led += report.terms_led;
-                sum.changes += report.changes;
-                sum.transfers += report.transfers;
+                sum.add(&report);
             }
             Err(failure) => {
                 eprint!("{failure}");
@@ -78,5 +71,8 @@ fn main() -> ExitCode {
         "{} entries committed in {} terms, {} reads, {} crashes, {} snapshots restored, {} membership changes, {} transfers",
         sum.committed, sum.terms_led, sum.reads, sum.crashes, sum.snapshots, sum.changes, sum.transfers
     );
+    for situation in sum.reached.missing() {
+        println!("never met: {}", situation.text());
+    }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

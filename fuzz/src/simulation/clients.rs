@@ -1,87 +1,150 @@
 //! What the clients do, and who runs the cluster.
 
-use bytes::Bytes;
-use raft_core::{ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, ReadMode};
+use raft_core::{ConfChangeKind, ConfChangeTransition, RoleKind};
 
-use super::{Kind, World};
+use super::action::{Action, Change, Limits};
+use super::driver::{Driver, Due};
+use super::world::World;
+use crate::members::Members;
+use crate::oracle::{Check, Request};
 
-impl World {
-    /// The clients do something.
-    pub(super) fn client(&mut self) -> Result<(), String> {
-        if self.chaos {
-            let after = self.rng.u64(500..30_000);
-            self.schedule(after, Kind::Client, self.nodes[0].id);
+impl Driver {
+    /// A client has thought long enough.
+    pub(super) fn client(&mut self, world: &mut World, client: usize) -> Check {
+        if !self.chaos {
+            return Ok(());
         }
-        let at = self.rng.usize(0..self.nodes.len());
-        let id = self.nodes[at].id;
-        let what = self.rng.u32(0..103);
-        let count = self.rng.usize(1..=5);
-        let large = self.rng.u32(0..50) == 0;
-        let quorum = !self.lease || self.rng.bool();
-        self.next_value += 1;
-        let number = self.next_value;
-        let committed = self.oracle.committed();
-        let other = self.nodes[self.rng.usize(0..self.nodes.len())].id;
-        let change = self.any_change();
-        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
-        match what {
-            0..60 => {
-                let size = if large { 3_000 } else { 20 };
-                let value = |k: usize| {
-                    let mut data = vec![0; size];
-                    data[..8].copy_from_slice(&(number * 8 + k as u64).to_be_bytes());
-                    Bytes::from(data)
-                };
-                self.next_value += 1;
-                let _ = raw.propose_batch((0..count).map(value));
+        let think = self.rng.u64(self.plan.think.0..self.plan.think.1);
+        self.schedule(world.now + think, Due::Client(client));
+        let (until, tries) = self.patience[client];
+        let action = match world.oracle.clients.request(client) {
+            Some(_) if world.now < until => return Ok(()),
+            // The same commands again, to another node: they must take effect once.
+            Some((Request::Write { first, count }, _)) if tries < 3 => {
+                Action::Write { at: self.any_node(world), client, first, count, padding: 0 }
             }
-            60..95 => {
-                let mode = if quorum { ReadMode::Quorum } else { ReadMode::Lease };
-                let context = Bytes::copy_from_slice(&number.to_be_bytes());
-                if raw.read_index(context, mode).is_ok() {
-                    self.reads.insert((id, number), committed);
-                }
+            Some(_) => {
+                self.patience[client].1 = 0;
+                return self.perform(world, Action::GiveUp(client), None);
             }
-            95..97 => {
-                let _ = raw.campaign();
+            None if self.rng.u32(0..100) < 60 => {
+                let first = world.oracle.clients.next_command(client);
+                let count = if self.rng.bool() { 1 } else { self.rng.u32(2..=5) };
+                let padding = [12, 12, 0, 300][self.rng.usize(0..4)];
+                Action::Write { at: self.any_node(world), client, first, count, padding }
             }
-            // What is refused is refused; what is taken on is watched by the oracle.
-            97 => {
-                let _ = raw.forget_leader();
+            None => {
+                let lease = self.plan.leases && self.rng.bool();
+                Action::Read { at: self.any_node(world), client, lease }
             }
-            98 if self.changes => {
-                let _ = raw.transfer_leader(other);
-            }
-            _ if self.changes => {
-                let _ = raw.propose_conf_change(change);
-            }
-            _ => {}
+        };
+        self.patience[client] = (world.now + self.rng.u64(300_000..3_000_000), tries + 1);
+        self.perform(world, action, None)?;
+        if world.oracle.clients.request(client).is_none() {
+            self.patience[client].1 = 0;
         }
-        self.drain(id)
+        Ok(())
+    }
+
+    /// A node that somebody turns to: one that leads, mostly.
+    fn any_node(&mut self, world: &World) -> usize {
+        if self.rng.bool()
+            && let Some(leader) = world.leader()
+        {
+            return leader;
+        }
+        self.rng.usize(0..world.nodes.len())
+    }
+
+    /// Who runs the cluster does something.
+    pub(super) fn operator(&mut self, world: &mut World) -> Check {
+        if !self.chaos {
+            return Ok(());
+        }
+        let after = self.rng.u64(self.plan.operator.0..self.plan.operator.1);
+        self.schedule(world.now + after, Due::Operator);
+        let at = self.any_node(world);
+        let other = self.rng.usize(0..world.nodes.len());
+        let action = match self.rng.u32(0..20) {
+            0..9 if self.plan.changes => {
+                let change = self.any_change(world);
+                Action::Change { at, change, old_format: self.rng.u32(0..4) == 0 }
+            }
+            9..13 if self.plan.changes => {
+                let to = if self.rng.u32(0..4) == 0 { None } else { Some(other) };
+                Action::Transfer { at, to }
+            }
+            13 => Action::Forget(at),
+            14 => Action::Ping(at),
+            15 => Action::Unreachable { at, peer: other },
+            16 => Action::Report { at, peer: other, finished: self.rng.bool() },
+            17 => Action::Reconfigure { at, limits: self.any_limits() },
+            18 => Action::Window { at, peer: other, messages: self.rng.u32(1..20) },
+            19 if self.plan.groups => {
+                let second = if self.rng.bool() { Some(self.rng.u16(..)) } else { None };
+                Action::Groups { at, second }
+            }
+            _ => Action::Campaign(self.rng.usize(0..world.nodes.len())),
+        };
+        self.perform(world, action, None)
+    }
+
+    /// Limits of any size, for a node that runs.
+    pub(super) fn any_limits(&mut self) -> Limits {
+        let message = [0, 100, 4_000, 1 << 20][self.rng.usize(0..4)];
+        // A long pipeline of tiny messages over a network that reorders is rejected and sent again many times over.
+        let windows = if message < 1_000 { 3 } else { 4 };
+        Limits {
+            message,
+            inflight: [1, 2, 16, 256][self.rng.usize(0..windows)],
+            inflight_bytes: [1, 1_000, 1 << 30][self.rng.usize(0..3)],
+            committed: [1, 200, 1 << 30][self.rng.usize(0..3)],
+            uncommitted: [1, 2_000, 1 << 30][self.rng.usize(0..3)],
+            priority: if self.rng.u32(0..8) == 0 { 1 } else { 0 },
+        }
     }
 
     /// Any change: of one node or several, joint or not, sensible or not. One without voters is refused when it is applied.
-    fn any_change(&mut self) -> ConfChangeV2 {
-        if self.rng.u32(0..4) == 0 {
-            return ConfChangeV2::default();
+    /// While a node waits for another disk it is only taken out.
+    fn any_change(&mut self, world: &World) -> Change {
+        if let Some(spoilt) = world.nodes.iter().find(|node| node.spoilt) {
+            let joint = world.oracle.newest_members().is_joint();
+            return if joint { Change::LEAVE } else { Change::of(ConfChangeKind::Remove, spoilt.id) };
         }
-        let count = if self.rng.bool() { 1 } else { self.rng.usize(0..5) };
+        if self.rng.u32(0..4) == 0 {
+            return Change::LEAVE;
+        }
+        let count = if self.rng.bool() { 1 } else { self.rng.usize(0..=4) };
         let transition = match self.rng.u32(0..6) {
             0..4 => ConfChangeTransition::Auto,
             4 => ConfChangeTransition::JointImplicit,
             _ => ConfChangeTransition::JointExplicit,
         };
-        let mut changes = Vec::new();
-        for _ in 0..count {
-            let node = Some(self.nodes[self.rng.usize(0..self.nodes.len())].id);
+        let mut steps = [None; 4];
+        for step in steps.iter_mut().take(count) {
+            let id = world.nodes[self.rng.usize(0..world.nodes.len())].id;
             let kind = match self.rng.u32(0..10) {
                 0..4 => ConfChangeKind::AddVoter,
                 4..7 => ConfChangeKind::Remove,
                 7..9 => ConfChangeKind::AddLearner,
                 _ => ConfChangeKind::Update,
             };
-            changes.push(ConfChangeSingle { kind, node });
+            *step = Some((kind, id));
         }
-        ConfChangeV2 { transition, changes, ..ConfChangeV2::default() }
+        Change { transition, steps }
+    }
+
+    /// Could the cluster do without this node, in every configuration that is in use and with one voter less?
+    pub(super) fn is_dispensable(&self, world: &World, at: usize) -> bool {
+        let id = world.nodes[at].id;
+        let up = world.nodes.iter().filter_map(|node| node.raw.as_ref());
+        let mut members = up.map(|raw| Members::of(raw.configuration()));
+        let spare =
+            |members: &Members| !members.contains(id) || (!members.is_joint() && members.voters.len() >= 5);
+        world.nodes.iter().all(|node| !node.spoilt)
+            && world.leader().is_some_and(|leader| leader != at)
+            && spare(&world.oracle.newest_members())
+            && members.all(|members| members.voters.is_empty() || spare(&members))
+            && world.nodes[at].raw.as_ref().is_some_and(|raw| raw.role() == RoleKind::Follower)
     }
 }

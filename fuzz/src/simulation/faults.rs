@@ -1,116 +1,161 @@
 //! What breaks, and how it is mended.
 
-use raft_core::{NodeId, SnapshotStatus};
-
-use super::{Kind, World};
+use super::action::Action;
+use super::driver::{Driver, Due};
+use super::world::World;
+use crate::cluster::Stage;
+use crate::disk::ReadFault;
 use crate::network::Weather;
+use crate::oracle::Check;
+use crate::reached::Situation;
 
-impl World {
+macro_rules! faults {
+    ($($name:ident = $text:literal: $doc:literal,)*) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $(#[doc = $doc] $name,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Fault] = &[$(Fault::$name),*];
+
+            /// Its name.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Fault::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    Crash = "crash": "A node loses power, and with it what wasn't synced.",
+    Outage = "outage": "Some of the nodes lose power at once.",
+    Mend = "mend": "All links work again.",
+    CutOff = "cut-off": "A node can't be heard, or can't hear, or both.",
+    Partition = "partition": "Any links fail, each in one direction.",
+    Weather = "weather": "The network loses, repeats, delays and reorders in another way.",
+    Reads = "reads": "A disk can't be read for a while, or must fetch what is asked for.",
+    Stuck = "stuck": "A disk does nothing for a while.",
+    Pause = "pause": "A node doesn't run for a while.",
+    Spoilt = "spoilt": "A disk turns out to be damaged: its node stops, and comes back with an empty one.",
+}
+
+impl Driver {
     /// Something breaks, or is mended.
-    pub(super) fn fault(&mut self) -> Result<(), String> {
+    pub(super) fn fault(&mut self, world: &mut World) -> Check {
         if !self.chaos {
             return Ok(());
         }
-        let after = self.rng.u64(10_000..800_000);
-        self.schedule(after, Kind::Fault, self.nodes[0].id);
-        let at = self.rng.usize(0..self.nodes.len());
-        let id = self.nodes[at].id;
-        match self.rng.u32(0..10) {
-            0..3 => {
-                self.crash(at)?;
-                let after = self.rng.u64(1_000..2_000_000);
-                self.schedule(after, Kind::Restart, id);
-            }
-            3 => {
-                for at in 0..self.nodes.len() {
-                    if self.rng.bool() {
-                        self.crash(at)?;
-                        let (id, after) = (self.nodes[at].id, self.rng.u64(1_000..1_000_000));
-                        self.schedule(after, Kind::Restart, id);
-                    }
-                }
-            }
-            4 => self.network.mend(),
-            5 => {
-                let others: Vec<NodeId> =
-                    self.nodes.iter().map(|node| node.id).filter(|other| *other != id).collect();
-                let (inward, outward) = match self.rng.u32(0..3) {
-                    0 => (true, true),
-                    1 => (true, false),
-                    _ => (false, true),
-                };
-                for other in others {
-                    if inward {
-                        self.network.cut(other, id);
-                    }
-                    if outward {
-                        self.network.cut(id, other);
-                    }
-                }
-                self.note(|| format!("{id} is cut off"));
-            }
-            6 => {
-                let pairs: Vec<(NodeId, NodeId)> =
-                    self.nodes.iter().flat_map(|a| self.nodes.iter().map(|b| (a.id, b.id))).collect();
-                for (a, b) in pairs {
-                    if self.rng.u32(0..4) == 0 {
-                        self.network.cut(a, b);
-                    }
-                }
-            }
-            7 => self.network.weather = Weather::any(&mut self.rng),
-            8 => {
-                let count = self.rng.u32(1..5);
-                self.nodes[at].disk.fail_reads(count);
-            }
-            _ => {
-                let peers: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
-                let peer = peers[self.rng.usize(0..peers.len())];
-                let finished = self.rng.bool();
-                if let Some(raw) = &mut self.nodes[at].raw {
-                    if self.rng.bool() {
-                        raw.report_unreachable(peer);
-                    } else if !finished {
-                        raw.report_snapshot(peer, SnapshotStatus::Failed);
-                    }
-                }
-                return self.drain(id);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn crash(&mut self, at: usize) -> Result<(), String> {
-        let node = &mut self.nodes[at];
-        if node.raw.is_none() {
+        let after = self.rng.u64(self.plan.fault.0..self.plan.fault.1);
+        self.schedule(world.now + after, Due::Fault);
+        let fault = match self.rng.u32(0..20) {
+            0..8 => Fault::Crash,
+            8 => Fault::Outage,
+            9..11 => Fault::Mend,
+            11..13 => Fault::CutOff,
+            13 => Fault::Partition,
+            14 => Fault::Weather,
+            15..17 => Fault::Reads,
+            17 => Fault::Stuck,
+            18 => Fault::Pause,
+            _ => Fault::Spoilt,
+        };
+        if !self.plan.faults.contains(&fault) {
             return Ok(());
         }
-        let id = node.id;
-        let survive = self.rng.usize(0..=node.disk.queued());
-        // What had reached the disk by then was never acknowledged; its messages die with the node.
-        node.crash(survive).map_err(|error| format!("a write doesn't fit the disk: {error}"))?;
-        node.disk.fail_reads(0);
-        self.due.retain(|(_, _, kind, due)| {
-            *due != id || matches!(kind, Kind::Restart | Kind::Client | Kind::Fault)
-        });
-        self.reads.retain(|(node, _), _| *node != id);
-        self.oracle.on_crash(id);
-        self.report.crashes += 1;
-        self.note(|| format!("{id} crashes, {survive} writes survive"));
+        let at = self.rng.usize(0..world.nodes.len());
+        if self.inflict(world, fault, at)? {
+            world.report.faults[fault as usize] += 1;
+        }
         Ok(())
     }
 
-    /// Everything works from here on.
-    pub(super) fn heal(&mut self) -> Result<(), String> {
-        self.chaos = false;
-        self.network.mend();
-        self.network.weather = Weather::fair();
-        self.note(|| "everything is healed".to_owned());
-        for at in 0..self.nodes.len() {
-            self.nodes[at].disk.fail_reads(0);
-            let id = self.nodes[at].id;
-            self.start(id)?;
+    /// Returns whether it made a difference.
+    fn inflict(&mut self, world: &mut World, fault: Fault, at: usize) -> Check<bool> {
+        let all = 0..world.nodes.len();
+        match fault {
+            Fault::Crash => return self.lose_power(world, at),
+            Fault::Outage => {
+                for at in all {
+                    if self.rng.bool() {
+                        self.lose_power(world, at)?;
+                    }
+                }
+            }
+            Fault::Mend => self.links.mend(),
+            Fault::CutOff => {
+                let (inward, outward) = [(true, true), (true, false), (false, true)][self.rng.usize(0..3)];
+                world.reached.reach_if(inward != outward, Situation::CutOff);
+                // One may be left who can be seen.
+                let spared = if self.rng.u32(0..3) == 0 { Some(self.rng.usize(all.clone())) } else { None };
+                for other in all.filter(|other| *other != at && Some(*other) != spared) {
+                    if inward {
+                        self.links.cut(other, at);
+                    }
+                    if outward {
+                        self.links.cut(at, other);
+                    }
+                }
+            }
+            Fault::Partition => {
+                for from in all.clone() {
+                    for to in all.clone() {
+                        if self.rng.u32(0..4) == 0 {
+                            self.links.cut(from, to);
+                        }
+                    }
+                }
+            }
+            Fault::Weather => self.weather = Weather::any(&mut self.rng),
+            Fault::Reads => {
+                let fault = if self.rng.bool() { ReadFault::Fetching } else { ReadFault::Error };
+                let count = self.rng.u32(1..5);
+                self.perform(world, Action::FailReads { at, count, fault }, None)?;
+            }
+            Fault::Stuck => {
+                world.reached.reach(Situation::DiskStuck);
+                let micros = self.rng.u64(100_000..5_000_000);
+                self.stick(world, at, micros);
+            }
+            Fault::Pause => {
+                // A clock that stands still keeps no lease.
+                if self.plan.leases {
+                    return Ok(false);
+                }
+                world.reached.reach(Situation::Paused);
+                let micros = self.rng.u64(100_000..5_000_000);
+                self.pause(world, at, micros);
+            }
+            Fault::Spoilt => {
+                if !self.plan.changes || !self.is_dispensable(world, at) {
+                    return Ok(false);
+                }
+                self.perform(world, Action::Spoil(at), None)?;
+                self.schedule(world.now + 1_000_000, Due::Start(at));
+            }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn lose_power(&mut self, world: &mut World, at: usize) -> Check<bool> {
+        let node = &world.nodes[at];
+        if node.raw.is_none() || node.fuse.is_some() {
+            return Ok(false);
+        }
+        let action = if node.is_async() || self.rng.u32(0..3) == 0 {
+            let keep = self.rng.usize(0..=node.disk.queued());
+            Action::Crash { at, keep, torn: self.rng.bool() }
+        } else {
+            let stages = [Stage::Taken, Stage::Sent, Stage::Written, Stage::Released, Stage::Applied];
+            Action::Fuse { at, stage: stages[self.rng.usize(0..stages.len())] }
+        };
+        self.perform(world, action, None)?;
+        let after = self.rng.u64(10_000..self.plan.down);
+        self.schedule(world.now + after, Due::Start(at));
+        Ok(true)
     }
 }

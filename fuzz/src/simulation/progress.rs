@@ -1,119 +1,343 @@
-//! What must come about when everything works.
+//! What must come about when everything works (25 to 27).
 
 use bytes::Bytes;
-use raft_core::{NodeId, RoleKind, Status};
+use fastrand::Rng;
+use raft_core::{ConfChangeKind, ConfChangeProposal, NodeId, PeerState, RoleKind, Status};
 
-use super::World;
+use super::action::{Action, Change};
+use super::driver::{Driver, Due};
+use super::world::World;
+use crate::cluster::Node;
+use crate::disk::ReadFault;
+use crate::members::{Members, Set};
+use crate::oracle::{Check, broken};
 
-impl World {
-    /// A leader, equal logs, and nothing that waits: soon, and again after another proposal.
-    pub(super) fn demand_progress(&mut self) -> Result<(), String> {
-        let slowest = self.nodes.iter().map(|node| node.options.tick_every).max().unwrap_or(1);
-        let election = u64::from(self.nodes[0].options.config.election_ticks) * slowest;
-        for round in 0..2 {
-            let deadline = self.now + 60 * election;
-            while !self.is_settled() {
-                if self.now >= deadline {
-                    return Err(format!(
-                        "25-26: no progress within 60 election time-outs (round {round}): {}",
-                        self.picture()
-                    ));
-                }
-                self.run_until(self.now + election)?;
-                if self.changes {
-                    self.retire()?;
-                }
+/// In so many election time-outs there is a leader again, and all that waits is done.
+const PATIENCE: u64 = 60;
+
+/// So many election time-outs must pass without an election, once all is well.
+const STABLE: u64 = 5;
+
+impl Driver {
+    /// Everything works from here on, but that a minority may stay down for a while. What is drawn doesn't depend on what went
+    /// before.
+    pub(super) fn heal(&mut self, world: &mut World, seed: u64) -> Check {
+        self.rng = Rng::with_seed(seed);
+        world.perform(Action::Heal, None)?;
+        world.sent.clear();
+        self.calm();
+        world.oracle.clients.give_up_all();
+        for at in 0..world.nodes.len() {
+            world.nodes[at].fuse = None;
+            world.nodes[at].disk.fail_reads(0, ReadFault::Fetching);
+            if world.nodes[at].spoilt && !self.can_spare(world, Set::EMPTY.with(world.nodes[at].id)) {
+                // It can't be taken out, so what is on the disk must be saved.
+                self.perform(world, Action::Repair(at), None)?;
             }
-            let Some(leader) = self.leader() else { return Err("25: no leader".to_owned()) };
-            let at = self.at(leader.id);
-            if let Some(raw) = &mut self.nodes[at].raw {
-                raw.propose(Bytes::from_static(b"after the storm"))
-                    .map_err(|error| format!("26: a proposal is refused at rest: {error}"))?;
+            self.perform(world, Action::Groups { at, second: None }, None)?;
+            if world.nodes[at].raw.is_some() {
+                // Ticks and writes that were due went with the rest.
+                self.wind_up(world, at);
+            } else {
+                self.start(world, at)?;
             }
-            self.drain(leader.id)?;
+        }
+        self.report_snapshots(world);
+        let dead = self.rng.usize(0..world.nodes.len());
+        let spoilt = world.nodes.iter().any(|node| node.spoilt);
+        if self.rng.bool() && !spoilt && self.can_spare(world, Set::EMPTY.with(world.nodes[dead].id)) {
+            self.perform(world, Action::Crash { at: dead, keep: 0, torn: false }, None)?;
         }
         Ok(())
+    }
+
+    /// The snapshots that were on their way are lost, and their senders are told.
+    fn report_snapshots(&mut self, world: &World) {
+        for (at, node) in world.nodes.iter().enumerate() {
+            let Some(raw) = &node.raw else { continue };
+            for peer in raw.progress().iter().filter(|peer| matches!(peer.state, PeerState::Snapshot { .. }))
+            {
+                let Some(to) = world.nodes.iter().position(|node| node.id == peer.id) else { continue };
+                self.schedule(world.now + 10_000, Due::Report { at, peer: to, finished: false });
+            }
+        }
+    }
+
+    /// Can the cluster do without these nodes, whatever configuration any node acts by or is about to?
+    fn can_spare(&self, world: &World, dead: Set) -> bool {
+        let newest = world.oracle.newest_members();
+        let up = world.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node, node.raw.as_ref()?)));
+        let settled = |(at, node, raw): (usize, &Node, &raft_core::RawNode<_>)| {
+            let members = Members::of(raw.configuration());
+            let unapplied =
+                world.oracle.shadow(at).behind(node.machine.index()).any(|(_, line)| line.is_change);
+            !unapplied && (members == newest || members.voters.is_empty())
+        };
+        let others: Set = newest.all().iter().filter(|id| !dead.contains(*id)).fold(Set::EMPTY, Set::with);
+        newest.is_quorum(others) && up.into_iter().all(settled)
+    }
+
+    /// A leader, equal logs, and nothing that waits: soon, and again after a proposal, when the last node is back, after a
+    /// change of the membership, and after a transfer.
+    pub(super) fn demand_progress(&mut self, world: &mut World) -> Check {
+        let slowest = world.nodes.iter().map(|node| node.options.tick_every).max().unwrap_or(1);
+        let election = u64::from(world.nodes[0].options.config.election_ticks) * slowest;
+        for round in ["at first", "after a proposal"] {
+            let leader = self.settle(world, election, round)?;
+            self.propose(world, leader)?;
+        }
+        for at in 0..world.nodes.len() {
+            if !self.is_retired(world, at) {
+                self.start(world, at)?;
+            }
+        }
+        let leader = self.settle(world, election, "with all nodes")?;
+        self.demand_stability(world, election, leader)?;
+        if self.plan.changes {
+            self.demand_change(world, election)?;
+            self.demand_readmission(world, election)?;
+        }
+        self.demand_transfer(world, election)
+    }
+
+    fn propose(&mut self, world: &mut World, leader: usize) -> Check {
+        let Some(raw) = &mut world.nodes[leader].raw else { return Ok(()) };
+        if let Err(error) = raw.propose(Bytes::from_static(b"after")) {
+            return broken("26", format!("a proposal is refused at rest: {error}"));
+        }
+        self.perform(world, Action::Ping(leader), None)
+    }
+
+    /// Waits until the cluster is at rest. Returns who leads.
+    fn settle(&mut self, world: &mut World, election: u64, when: &str) -> Check<usize> {
+        let begun = world.now;
+        loop {
+            if let Some(leader) = settled(world) {
+                let waited = (world.now - begun) / election;
+                world.report.longest_wait = world.report.longest_wait.max(waited);
+                return Ok(leader);
+            }
+            if world.now >= begun + PATIENCE * election {
+                let statement = if world.leader().is_some() { "26" } else { "25" };
+                return broken(
+                    statement,
+                    format!("no rest in {PATIENCE} election time-outs {when}: {}", picture(world)),
+                );
+            }
+            self.run_until(world, world.now + election)?;
+            if self.plan.changes {
+                self.retire(world)?;
+            }
+        }
+    }
+
+    /// Nobody campaigns while a leader is heard (27).
+    fn demand_stability(&mut self, world: &mut World, election: u64, leader: usize) -> Check {
+        let term = world.nodes[leader].raw.as_ref().map(|raw| raw.term());
+        self.run_until(world, world.now + STABLE * election)?;
+        let now = world.leader().map(|at| (at, world.nodes[at].raw.as_ref().map(|raw| raw.term())));
+        if now != Some((leader, term)) {
+            return broken(
+                "27",
+                format!("leader {} is gone, though all is well: {}", world.nodes[leader].id, picture(world)),
+            );
+        }
+        Ok(())
+    }
+
+    /// A membership change is accepted and made.
+    fn demand_change(&mut self, world: &mut World, election: u64) -> Check {
+        let Some(leader) = settled(world) else { return Ok(()) };
+        let members = world.oracle.newest_members();
+        let stranger = world.nodes.iter().find(|node| node.raw.is_some() && !members.contains(node.id));
+        let change = match stranger {
+            _ if members.is_joint() => Change::LEAVE,
+            Some(stranger) => Change::of(ConfChangeKind::AddLearner, stranger.id),
+            None => Change::of(ConfChangeKind::AddVoter, world.nodes[leader].id),
+        };
+        let Some(raw) = &mut world.nodes[leader].raw else { return Ok(()) };
+        match raw.propose_conf_change(change.to_v2()) {
+            Ok(ConfChangeProposal::Appended { .. }) => {}
+            other => return broken("26", format!("a membership change at rest: {other:?}")),
+        }
+        self.perform(world, Action::Ping(leader), None)?;
+        self.settle(world, election, "after a membership change")?;
+        let wanted = members.after(&change.to_v2());
+        if wanted != Some(world.oracle.newest_members()) {
+            return broken(
+                "26",
+                format!("{members} was to be changed, and is {}", world.oracle.newest_members()),
+            );
+        }
+        Ok(())
+    }
+
+    /// A follower whose disk is replaced notices that it lost what it had acknowledged, keeps still, and serves again when it was
+    /// taken out and brought in again.
+    fn demand_readmission(&mut self, world: &mut World, election: u64) -> Check {
+        let Some(leader) = settled(world) else { return Ok(()) };
+        let members = world.oracle.newest_members();
+        let at = self.rng.usize(0..world.nodes.len());
+        let id = world.nodes[at].id;
+        let rest = members.voters.iter().filter(|other| *other != id).count();
+        if at == leader
+            || members.is_joint()
+            || !members.voters.contains(id)
+            || world.nodes[at].raw.is_none()
+            || rest < 2
+        {
+            return Ok(());
+        }
+        world.nodes[at].lossy = true;
+        self.perform(world, Action::Spoil(at), None)?;
+        self.perform(world, Action::Replace(at), None)?;
+        self.wind_up(world, at);
+        self.run_until(world, world.now + election)?;
+        let lost =
+            |world: &World| world.nodes[at].raw.as_ref().is_some_and(|raw| raw.status().basic.lost.is_some());
+        if !lost(world) {
+            return broken(
+                "loss",
+                format!("node {id} doesn't notice that its disk is another: {}", picture(world)),
+            );
+        }
+        for kind in [ConfChangeKind::Remove, ConfChangeKind::AddLearner, ConfChangeKind::AddVoter] {
+            let Some(leader) = world.leader() else {
+                return broken("27", "no leader while a node is readmitted");
+            };
+            let action = Action::Change { at: leader, change: Change::of(kind, id), old_format: false };
+            self.perform(world, action, None)?;
+            self.run_until(world, world.now + election)?;
+            if world.nodes[at].raw.is_none() {
+                // It was switched off with those who are out.
+                self.start(world, at)?;
+            }
+        }
+        self.settle(world, election, "after a readmission")?;
+        if lost(world) || !world.oracle.newest_members().voters.contains(id) {
+            return broken("loss", format!("node {id} isn't readmitted: {}", picture(world)));
+        }
+        Ok(())
+    }
+
+    /// Leadership is handed over, to a voter who has everything, in one election time-out.
+    fn demand_transfer(&mut self, world: &mut World, election: u64) -> Check {
+        let Some(leader) = settled(world) else { return Ok(()) };
+        let members = world.oracle.newest_members();
+        let Some(raw) = &world.nodes[leader].raw else { return Ok(()) };
+        let fit = |(at, node): &(usize, &Node)| {
+            let last = raw.last_position();
+            *at != leader
+                && members.voters.contains(node.id)
+                && node
+                    .raw
+                    .as_ref()
+                    .is_some_and(|raw| raw.last_position() == last && raw.configuration().contains(node.id))
+        };
+        let Some((to, _)) = world.nodes.iter().enumerate().find(fit) else { return Ok(()) };
+        // Among equals a voter of higher priority may refuse.
+        let priority = |at: usize| world.nodes[at].raw.as_ref().map_or(0, |raw| raw.config().priority);
+        let highest = (0..world.nodes.len()).map(priority).max();
+        if highest.is_some_and(|highest| priority(to) < highest) {
+            return Ok(());
+        }
+        self.perform(world, Action::Transfer { at: leader, to: Some(to) }, None)?;
+        self.run_until(world, world.now + election)?;
+        if world.leader() != Some(to) {
+            return broken(
+                "26",
+                format!("leadership isn't handed over to {}: {}", world.nodes[to].id, picture(world)),
+            );
+        }
+        self.settle(world, election, "after a transfer").map(|_| ())
+    }
+
+    /// Is the node out, and switched off?
+    fn is_retired(&self, world: &World, at: usize) -> bool {
+        self.plan.changes
+            && world.nodes[at].raw.is_none()
+            && !world.oracle.newest_members().contains(world.nodes[at].id)
     }
 
     /// What whoever runs the cluster does: a leader that isn't a voter hands over, and nodes that were removed are switched
-    /// off once every voter knows that they were. (Without pre-vote and check-quorum they would campaign for ever.)
-    fn retire(&mut self) -> Result<(), String> {
-        let Some(leader) = self.leader() else { return Ok(()) };
-        let (voters, at) = (&leader.conf_state.voters, self.at(leader.id));
-        if !voters.contains(&leader.id) && !leader.conf_state.voters_outgoing.contains(&leader.id) {
-            let best =
-                leader.progress.iter().filter(|peer| !peer.is_learner).max_by_key(|peer| peer.match_index);
-            if let (Some(raw), Some(best)) = (&mut self.nodes[at].raw, best) {
-                let _ = raw.transfer_leader(best.id);
-            }
-            return self.drain(leader.id);
+    /// off once every voter knows that they were. (Without pre-vote and check-quorum they would campaign for ever.) A node whose
+    /// disk was spoilt is taken out.
+    fn retire(&mut self, world: &mut World) -> Check {
+        let Some(at) = world.leader() else { return Ok(()) };
+        let Some(raw) = &world.nodes[at].raw else { return Ok(()) };
+        let (id, members) = (raw.id(), Members::of(raw.configuration()));
+        if !members.is_voter(id) {
+            // Anyone who is up: the best might not be preferred by the others.
+            let fit = |(_, node): &(usize, &Node)| node.raw.is_some() && members.is_voter(node.id);
+            let fit: Vec<usize> = world.nodes.iter().enumerate().filter(fit).map(|(to, _)| to).collect();
+            let to = fit.get(self.rng.usize(0..fit.len().max(1))).copied();
+            return self.perform(world, Action::Transfer { at, to }, None);
         }
-        let statuses = self.statuses();
-        let knows = |id: &NodeId| statuses.iter().any(|s| s.id == *id && s.conf_state == leader.conf_state);
+        if let Some(spoilt) = world.nodes.iter().find(|node| node.spoilt && members.contains(node.id)) {
+            let joint = members.is_joint();
+            let change = if joint { Change::LEAVE } else { Change::of(ConfChangeKind::Remove, spoilt.id) };
+            return self.perform(world, Action::Change { at, change, old_format: false }, None);
+        }
+        let applied = raw.applied_index() == raw.last_index();
+        let knows = |id: NodeId| {
+            let raw = world.nodes.iter().find(|node| node.id == id).and_then(|node| node.raw.as_ref());
+            raw.is_none_or(|raw| Members::of(raw.configuration()) == members)
+        };
         // A change that isn't applied yet may bring back whom another removed.
-        if leader.applied < leader.last || !voters.iter().all(knows) {
+        if !applied || !members.voters.iter().all(knows) {
             return Ok(());
         }
-        for at in 0..self.nodes.len() {
-            if !is_member(&leader, self.nodes[at].id) {
-                self.crash(at)?;
+        for at in 0..world.nodes.len() {
+            if !members.contains(world.nodes[at].id) {
+                self.perform(world, Action::Crash { at, keep: 0, torn: false }, None)?;
             }
         }
         Ok(())
     }
-
-    fn statuses(&self) -> Vec<Status> {
-        self.nodes.iter().filter_map(|node| node.raw.as_ref().map(|raw| raw.status())).collect()
-    }
-
-    /// The leader of the newest term that has one.
-    fn leader(&self) -> Option<Status> {
-        let leaders = self.statuses().into_iter().filter(|status| status.role == RoleKind::Leader);
-        leaders.max_by_key(|status| status.term)
-    }
-
-    fn is_settled(&self) -> bool {
-        let Some(leader) = self.leader() else { return false };
-        let machine = &self.nodes[self.at(leader.id)].machine;
-        let conf_state = &leader.conf_state;
-        let in_office =
-            conf_state.voters.contains(&leader.id) || conf_state.voters_outgoing.contains(&leader.id);
-        let mut members = self.statuses().into_iter().filter(|status| is_member(&leader, status.id));
-        self.reads.is_empty()
-            && in_office
-            && !conf_state.auto_leave
-            && leader.uncommitted_bytes == 0
-            && leader.transferee.is_none()
-            && leader
-                .progress
-                .iter()
-                .all(|peer| peer.match_index == leader.last && peer.inflight_messages == 0)
-            && members.all(|status| {
-                status.term == leader.term
-                    && status.leader == Some(leader.id)
-                    && status.commit == leader.last
-                    && status.applied == leader.last
-                    && status.last == leader.last
-                    && status.conf_state == leader.conf_state
-            })
-            && self
-                .nodes
-                .iter()
-                .filter(|node| is_member(&leader, node.id))
-                .all(|node| node.machine == *machine)
-    }
-
-    fn picture(&self) -> String {
-        let mut picture = format!("{} reads pending", self.reads.len());
-        for status in self.statuses() {
-            picture.push_str(&format!("\n    {status:?}"));
-        }
-        picture
-    }
 }
 
-/// Is the node in the leader's configuration?
-fn is_member(leader: &Status, id: NodeId) -> bool {
-    let state = &leader.conf_state;
-    state.voters.contains(&id) || state.voters_outgoing.contains(&id) || state.learners.contains(&id)
+/// Who leads, if nothing is left to be done among those who are up.
+fn settled(world: &World) -> Option<usize> {
+    let at = world.leader()?;
+    let leader = world.nodes[at].raw.as_ref()?.status();
+    let members = Members::of_state(&leader.conf_state);
+    let machine = &world.nodes[at].machine;
+    let up = |id: NodeId| world.nodes.iter().any(|node| node.id == id && node.raw.is_some());
+    let quiet = leader.uncommitted_bytes == 0
+        && leader.transferee.is_none()
+        && members.is_voter(leader.id)
+        && !members.auto_leave
+        && world.oracle.clients.pending_reads() == 0;
+    let sent = leader.progress.iter().filter(|peer| up(peer.id)).all(|peer| {
+        peer.match_index == leader.last && peer.inflight_messages == 0 && peer.state == PeerState::Replicate
+    });
+    let member = |node: &&Node| members.contains(node.id) && node.raw.is_some();
+    let equal = world.nodes.iter().filter(member).all(|node| {
+        let Some(status) = node.raw.as_ref().map(|raw| raw.status()) else { return false };
+        is_equal(&status, &leader) && node.machine == *machine && node.disk.queued() == 0
+    });
+    (quiet && sent && equal).then_some(at)
+}
+
+fn is_equal(status: &Status, leader: &Status) -> bool {
+    status.term == leader.term
+        && status.leader == Some(leader.id)
+        && (status.role == RoleKind::Leader) == (status.id == leader.id)
+        && status.commit == leader.last
+        && status.applied == leader.last
+        && status.last == leader.last
+        && status.pending_reads == 0
+        && status.writes_in_flight == 0
+        && status.conf_state == leader.conf_state
+}
+
+fn picture(world: &World) -> String {
+    let mut picture = format!("{} reads pending", world.oracle.clients.pending_reads());
+    for node in &world.nodes {
+        match &node.raw {
+            Some(raw) => picture.push_str(&format!("\n    {:?}", raw.status())),
+            None => picture.push_str(&format!("\n    node {} is down", node.id)),
+        }
+    }
+    picture
 }

@@ -3,19 +3,64 @@
 use fastrand::Rng;
 use raft_core::{ConfState, Config, Index, LogPosition, NodeId, Term};
 
-use crate::cluster::{Node, NodeOptions};
-use crate::machine::Machine;
+use super::Options;
+use super::faults::Fault;
+use super::world::World;
+use crate::cluster::{Line, Node, NodeOptions};
+use crate::machine::{CLIENTS, Machine};
+use crate::members::Members;
+use crate::oracle::{Check, Oracle, broken};
 
 /// So many nodes there are where the membership changes; some of them are no members at first.
 const NODES: u64 = 7;
 
+/// How a run goes. Times are in simulated microseconds, and each pair is a range.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) faults: Vec<Fault>,
+    /// The membership changes, and leadership is handed over.
+    pub(super) changes: bool,
+    /// Some reads are by lease.
+    pub(super) leases: bool,
+    /// Commits are by groups, now and then.
+    pub(super) groups: bool,
+    /// How many clients there are.
+    pub(super) clients: usize,
+    /// Between two things that a client does, and that the operator does.
+    pub(super) think: (u64, u64),
+    pub(super) operator: (u64, u64),
+    /// Between two faults.
+    pub(super) fault: (u64, u64),
+    /// How long a node is down at most.
+    pub(super) down: u64,
+    /// How long a write takes, and how long a batch waits to be applied at most.
+    pub(super) write: (u64, u64),
+    pub(super) apply: u64,
+}
+
+/// What this seed is about.
+pub(super) fn any_run(rng: &mut Rng, options: &Options) -> Check<(World, Plan)> {
+    let changes = options.changes.unwrap_or_else(|| rng.bool());
+    let shared = any_config(rng, changes);
+    let plan = Plan {
+        faults: options.faults.clone(),
+        changes,
+        leases: shared.lease_reads,
+        groups: rng.u32(0..8) == 0,
+        clients: rng.usize(1..=CLIENTS),
+        think: [(50_000, 600_000), (20_000, 150_000), (300_000, 3_000_000)][rng.usize(0..3)],
+        operator: (100_000, [1_000_000, 5_000_000][rng.usize(0..2)]),
+        fault: (100_000, [2_000_000, 8_000_000][rng.usize(0..2)]),
+        down: [1_000_000, 20_000_000][rng.usize(0..2)],
+        write: (1_000, [10_000, 30_000, 200_000][rng.usize(0..3)]),
+        apply: [1_000, 50_000, 500_000][rng.usize(0..3)],
+    };
+    let world = any_world(rng, options.nodes, changes, &shared)?;
+    Ok((world, plan))
+}
+
 /// The nodes. With changes the cluster begins with a snapshot, and who isn't a member knows of none.
-pub(super) fn any_nodes(
-    rng: &mut Rng,
-    voters: Option<u64>,
-    changes: bool,
-    shared: &Config,
-) -> Result<Vec<Node>, String> {
+fn any_world(rng: &mut Rng, voters: Option<u64>, changes: bool, shared: &Config) -> Check<World> {
     let count = voters.unwrap_or_else(|| rng.u64(1..=NODES));
     let learners = if rng.u32(0..4) == 0 { rng.u64(1..=2) } else { 0 };
     let members: Vec<NodeId> = (1..=count + learners).filter_map(NodeId::new).collect();
@@ -25,48 +70,40 @@ pub(super) fn any_nodes(
         learners: members.iter().skip(voters).copied().collect(),
         ..ConfState::default()
     };
-    let applied = LogPosition::new(Term::new(1), Index::new(1));
-    let founding = Machine { applied, ..Machine::new(conf_state.clone()) }.snapshot();
+    let founded = if changes { LogPosition::new(Term::new(1), Index::new(1)) } else { LogPosition::ZERO };
+    let founding = Machine { applied: founded, ..Machine::new(conf_state.clone()) }.snapshot();
     let all = if changes { NODES.max(count + learners) } else { count + learners };
-    let node = |id: NodeId| {
+    let mut nodes = Vec::new();
+    for id in (1..=all).filter_map(NodeId::new) {
         let options = any_options(rng, id, shared);
-        if !changes {
-            return Ok(Node::new(options, conf_state.clone()));
-        }
-        if !members.contains(&id) {
-            return Ok(Node::new(options, ConfState::default()));
-        }
-        Node::founder(options, founding.clone())
-    };
-    let nodes: Result<Vec<Node>, _> = (1..=all).filter_map(NodeId::new).map(node).collect();
-    nodes.map_err(|error| format!("harness: {error}"))
-}
-
-/// A configuration, shortly.
-pub(super) fn name(state: &ConfState) -> String {
-    let list = |ids: &[NodeId]| ids.iter().map(|id| id.get().to_string()).collect::<Vec<_>>().join(" ");
-    format!(
-        "({})({}) learners ({})({}){}",
-        list(&state.voters),
-        list(&state.voters_outgoing),
-        list(&state.learners),
-        list(&state.learners_next),
-        if state.auto_leave { " auto" } else { "" }
-    )
+        nodes.push(match (changes, members.contains(&id)) {
+            (false, _) => Node::new(options, conf_state.clone()),
+            (true, false) => Node::new(options, ConfState::default()),
+            (true, true) => match Node::founder(options, &founding) {
+                Ok(node) => node,
+                Err(error) => return broken("harness", error),
+            },
+        });
+    }
+    let base = (founded.index, Line { term: founded.term, ..Line::default() });
+    let oracle = Oracle::new(nodes.len(), Members::of_state(&conf_state), base);
+    Ok(World::new(nodes, oracle))
 }
 
 /// The settings that all nodes of a cluster share.
-pub(super) fn any_config(rng: &mut Rng, id: NodeId, changes: bool) -> Config {
-    let mut config = Config::new(id, 0);
+fn any_config(rng: &mut Rng, changes: bool) -> Config {
+    let mut config = Config::new(NodeId::from(std::num::NonZeroU64::MIN), 0);
     config.election_ticks = rng.u32(5..15);
     config.heartbeat_ticks = rng.u32(1..=2);
     config.pre_vote = rng.bool();
     config.check_quorum = rng.bool();
+    config.check_quorum_each_tick = rng.bool();
     config.lease_reads = config.check_quorum && rng.u32(0..3) == 0;
     config.lease_drift_ticks = config.election_ticks / 3;
     // In the protocol of the paper's figure 2 nodes of a higher term ignore a leader whom their own campaigns don't reach, since
     // it came after their configuration; as in etcd, nothing ends that.
     config.pre_vote |= changes && !config.check_quorum;
+    config.disable_conf_change_validation = rng.u32(0..6) == 0;
     config.step_down_on_removal = !changes || rng.u32(0..4) > 0;
     config
 }
@@ -85,12 +122,20 @@ fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
     config.max_committed_bytes = [1, 200, 1 << 30][rng.usize(0..3)];
     config.max_uncommitted_bytes = [1, 2_000, 1 << 30][rng.usize(0..3)];
     config.forward_proposals = rng.u32(0..4) > 0;
+    config.skip_commit_broadcast = rng.u32(0..4) == 0;
+    config.batch_appends = rng.bool();
+    config.priority = if rng.u32(0..6) == 0 { rng.i64(-1..=1) } else { 0 };
+    let durable_machine = rng.u32(0..3) == 0;
+    // A machine that survives a crash must not be ahead of the log.
+    config.max_apply_ahead = if !durable_machine && rng.u32(0..3) == 0 { rng.u64(1..20) } else { 0 };
     // With leases the clocks may differ by what the drift allows for.
-    let spread = if shared.lease_reads { 1_000 } else { 5_000 };
+    let spread = if shared.lease_reads { 10_000 } else { 80_000 };
     NodeOptions {
         snapshot_every: rng.u64(5..200),
         keep_entries: rng.u64(0..50),
-        tick_every: 10_000 + rng.u64(0..spread),
+        tick_every: 100_000 + rng.u64(0..spread),
+        durable_machine,
+        advances: rng.u32(0..4) == 0,
         config,
     }
 }

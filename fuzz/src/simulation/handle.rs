@@ -1,0 +1,287 @@
+//! What a node does with its `Ready`s.
+
+use raft_core::{DataLossReport, Entry, ReadError, Ready, RoleKind, TransferEnd};
+
+use super::world::World;
+use crate::cluster::{Node, Stage};
+use crate::machine::Machine;
+use crate::members::Members;
+use crate::oracle::{Cause, Check, broken};
+use crate::reached::Situation;
+
+impl World {
+    fn called(&mut self, at: usize, cause: Cause) -> Check {
+        let (oracle, cx) = self.look(at);
+        oracle.on_call(&cx, cause)
+    }
+
+    /// The core of a node was called: does all that is to be done.
+    pub(super) fn drain(&mut self, at: usize, cause: Cause) -> Check {
+        self.called(at, cause)?;
+        loop {
+            let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+            if !raw.has_ready() {
+                break;
+            }
+            let mut ready = std::mem::take(&mut self.ready);
+            raw.ready_into(&mut ready);
+            self.ready = self.take(at, ready)?;
+        }
+        let node = &self.nodes[at];
+        if node.raw.as_ref().is_some_and(|raw| raw.hard_state() != node.handed) {
+            return broken("ready", format!("node {} doesn't hand out its hard state", node.id));
+        }
+        let (oracle, cx) = self.look(at);
+        oracle.after_event(&cx, cause)
+    }
+
+    /// Handles a `Ready`: writes it at once and applies, or hands it to the disk and goes on. Gives back its buffers.
+    fn take(&mut self, at: usize, mut ready: Ready) -> Check<Ready> {
+        if ready.is_empty() {
+            return broken(
+                "ready",
+                format!("has_ready() of node {} was true for an empty one", self.nodes[at].id),
+            );
+        }
+        self.check_sync(at, &ready)?;
+        let (oracle, cx) = self.look(at);
+        oracle.on_ready(&cx, &ready)?;
+        self.take_note(at, &mut ready)?;
+        let needs_write = ready.needs_acknowledgement();
+        if needs_write && self.blows(at, Stage::Taken)? {
+            return Ok(Ready::default());
+        }
+        for message in ready.messages.drain(..) {
+            self.leaves(at, message)?;
+        }
+        let node = &mut self.nodes[at];
+        if node.is_async() {
+            let committed = std::mem::take(&mut ready.committed_entries);
+            if !committed.is_empty() {
+                node.to_apply.push_back(committed);
+            }
+            if !needs_write {
+                return Ok(ready);
+            }
+            node.disk.submit(ready);
+            return Ok(Ready::default());
+        }
+        if needs_write && self.blows(at, Stage::Sent)? {
+            return Ok(Ready::default());
+        }
+        self.finish(at, ready, needs_write)
+    }
+
+    /// The rest of a `Ready` that is handled synchronously.
+    fn finish(&mut self, at: usize, mut ready: Ready, needs_write: bool) -> Check<Ready> {
+        if needs_write {
+            self.write_now(at, &ready)?;
+            if self.blows(at, Stage::Written)? {
+                return Ok(Ready::default());
+            }
+        }
+        for message in ready.persisted_messages.drain(..) {
+            self.leaves(at, message)?;
+        }
+        if needs_write && self.blows(at, Stage::Released)? {
+            return Ok(Ready::default());
+        }
+        self.apply_batch(at, &ready.committed_entries)?;
+        if needs_write && self.blows(at, Stage::Applied)? {
+            return Ok(Ready::default());
+        }
+        let node = &mut self.nodes[at];
+        let Some(raw) = &mut node.raw else { return Ok(ready) };
+        if node.options.advances {
+            let result = raw.advance(std::mem::take(&mut ready));
+            if let Err(error) = result {
+                return broken("ready", format!("node {}: {error}", node.id));
+            }
+            self.called(at, Cause::Persisted)?;
+            return Ok(ready);
+        }
+        if needs_write {
+            self.acknowledge_written(at, ready.number)?;
+        }
+        if !ready.committed_entries.is_empty() {
+            self.acknowledge_applied(at)?;
+        }
+        Ok(ready)
+    }
+
+    /// What must be synced is said to be.
+    fn check_sync(&mut self, at: usize, ready: &Ready) -> Check {
+        let node = &mut self.nodes[at];
+        let before = node.handed;
+        node.handed = ready.hard_state.unwrap_or(before);
+        let promises = (before.term, before.vote) != (node.handed.term, node.handed.vote);
+        if (promises || !ready.entries.is_empty() || ready.snapshot.is_some()) && !ready.must_sync {
+            return broken("must_sync", format!("node {} needn't sync {:?}", node.id, node.handed));
+        }
+        Ok(())
+    }
+
+    /// What a `Ready` only tells.
+    fn take_note(&mut self, at: usize, ready: &mut Ready) -> Check {
+        let World { reached, nodes, oracle, report, .. } = self;
+        let Some(raw) = &nodes[at].raw else { return Ok(()) };
+        reached.reach_if(matches!(ready.data_loss, Some(DataLossReport::Noticed(_))), Situation::LossNoticed);
+        reached.reach_if(ready.storage_error.is_some(), Situation::ReadFailed);
+        for outcome in ready.transfers.drain(..) {
+            reached.reach(match outcome.end {
+                TransferEnd::SteppedDown => Situation::TransferDone,
+                TransferEnd::TimedOut => Situation::TransferTimedOut,
+                TransferEnd::TargetRemoved => Situation::TransferTargetRemoved,
+                TransferEnd::Superseded => Situation::TransferSuperseded,
+            });
+            report.transfers += u64::from(outcome.end == TransferEnd::SteppedDown);
+        }
+        for read in ready.dropped_reads.drain(..) {
+            reached.reach_if(read.reason == ReadError::LeaderChanged, Situation::ReadDropped);
+            reached.reach_if(read.reason == ReadError::TimedOut, Situation::ReadTimedOut);
+            oracle.clients.on_dropped(at, &read.context)?;
+        }
+        if ready.read_states.is_empty() {
+            return Ok(());
+        }
+        for read in ready.read_states.drain(..) {
+            let local = raw.role() == RoleKind::Leader;
+            reached.reach(if local { Situation::ReadByQuorum } else { Situation::ReadForwarded });
+            report.reads += 1;
+            oracle.clients.on_confirmed(at, &read.context, read.index)?;
+        }
+        let machine = &nodes[at].machine;
+        let waits = oracle.clients.serve(at, machine.index(), machine.register);
+        reached.reach_if(waits, Situation::ReadWaits);
+        Ok(())
+    }
+
+    fn write_now(&mut self, at: usize, ready: &Ready) -> Check {
+        let node = &mut self.nodes[at];
+        if let Err(error) = node.disk.write_now(ready) {
+            return broken("11", format!("a write doesn't fit the disk of node {}: {error}", node.id));
+        }
+        if let Some(snapshot) = &ready.snapshot {
+            self.restore(at, Machine::restore(snapshot))?;
+        }
+        let (oracle, cx) = self.look(at);
+        oracle.on_durable(&cx, !ready.entries.is_empty())
+    }
+
+    /// The state machine is that of a snapshot.
+    fn restore(&mut self, at: usize, machine: Option<Machine>) -> Check {
+        let node = &mut self.nodes[at];
+        let Some(machine) = machine else {
+            return broken("snapshot", format!("node {} is given no snapshot of ours", node.id));
+        };
+        self.reached.reach(Situation::SnapshotRestored);
+        self.reached.reach_if(!node.to_apply.is_empty(), Situation::SnapshotWhileApplying);
+        self.report.snapshots += 1;
+        node.machine = machine;
+        node.to_apply.clear();
+        Ok(())
+    }
+
+    /// The oldest write on its way reaches the disk, and the core is told.
+    pub(super) fn complete_one(&mut self, at: usize) -> Check {
+        let node = &self.nodes[at];
+        let write = match node.disk.complete_one() {
+            Ok(Some(write)) => write,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                return broken("11", format!("a write doesn't fit the disk of node {}: {error}", node.id));
+            }
+        };
+        if let Some(snapshot) = &write.snapshot {
+            self.restore(at, Machine::restore(snapshot))?;
+        }
+        if let Some(last) = write.entries.last() {
+            let replaced = self.oracle.shadow(at).term(last.index) != Some(last.term);
+            self.reached.reach_if(replaced, Situation::LateAck);
+        }
+        let (oracle, cx) = self.look(at);
+        oracle.on_durable(&cx, !write.entries.is_empty())?;
+        for message in write.persisted_messages {
+            self.leaves(at, message)?;
+        }
+        self.acknowledge_written(at, write.number)
+    }
+
+    fn acknowledge_written(&mut self, at: usize, number: u64) -> Check {
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        if let Err(error) = raw.on_persisted(number) {
+            return broken("ready", format!("node {}: {error}", self.nodes[at].id));
+        }
+        self.called(at, Cause::Persisted)
+    }
+
+    /// The core is told what is applied.
+    pub(super) fn acknowledge_applied(&mut self, at: usize) -> Check {
+        let node = &mut self.nodes[at];
+        let Some(raw) = &mut node.raw else { return Ok(()) };
+        if let Err(error) = raw.on_applied(node.machine.index()) {
+            return broken("ready", format!("node {}: {error}", node.id));
+        }
+        self.called(at, Cause::Other)
+    }
+
+    /// Committed entries are applied.
+    pub(super) fn apply_batch(&mut self, at: usize, batch: &[Entry]) -> Check {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for entry in batch {
+            let node = &mut self.nodes[at];
+            let applied = node.machine.index();
+            if entry.index != applied.next() {
+                return broken("10", format!("node {} is to apply {} after {applied}", node.id, entry.index));
+            }
+            let done = node.machine.apply(entry);
+            let (oracle, cx) = self.look(at);
+            oracle.on_applied(&cx, entry)?;
+            if let Some((command, index)) = done {
+                self.reached.reach_if(index < entry.index, Situation::SentTwice);
+                self.oracle.clients.on_applied(at, command, index)?;
+            }
+            if entry.payload.is_conf_change() {
+                self.configure(at, entry)?;
+            }
+        }
+        let node = &mut self.nodes[at];
+        node.make_snapshot_if_due(batch.len());
+        self.oracle.clients.serve(at, node.machine.index(), node.machine.register);
+        Ok(())
+    }
+
+    /// A membership change is made.
+    fn configure(&mut self, at: usize, entry: &Entry) -> Check {
+        let node = &mut self.nodes[at];
+        let (Some(change), Some(raw)) = (entry.payload.as_conf_change(), &mut node.raw) else {
+            return Ok(());
+        };
+        let before = raw.status();
+        let leads = raw.role() == RoleKind::Leader;
+        let result = raw.apply_conf_change(&change);
+        if let Err(error) = &result
+            && raw.status() != before
+        {
+            return broken(
+                "18d",
+                format!("a change that was refused ({error}) had an effect on node {}", node.id),
+            );
+        }
+        let state = result.ok();
+        if let Some(members) = state.as_ref().map(Members::of_state).filter(|_| leads) {
+            let out = |node: &&mut Node| !members.contains(node.id);
+            self.nodes.iter_mut().filter(out).for_each(|node| node.lossy = false);
+        }
+        let node = &mut self.nodes[at];
+        if let Some(state) = &state {
+            node.machine.conf_state = state.clone();
+            self.report.changes_applied += 1;
+        }
+        let (oracle, cx) = self.look(at);
+        oracle.on_configured(&cx, entry.index, &change, state.as_ref())?;
+        self.called(at, Cause::Configured)
+    }
+}

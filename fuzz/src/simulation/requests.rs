@@ -1,0 +1,102 @@
+//! What clients and operators ask of a node.
+
+use raft_core::{ConfChange, ConfChangeProposal, Proposal, ProposeError, ReadMode, RoleKind};
+
+use super::action::Change;
+use super::world::World;
+use crate::machine::Command;
+use crate::oracle::{Cause, Check, Request};
+use crate::reached::Situation;
+
+impl World {
+    /// A client sends commands to a node, again if it waits for them already.
+    pub(super) fn write(
+        &mut self,
+        at: usize,
+        client: usize,
+        first: u32,
+        count: u32,
+        padding: usize,
+    ) -> Check {
+        let request = self.oracle.clients.request(client);
+        if request.is_some_and(|(request, _)| request != Request::Write { first, count }) {
+            return Ok(());
+        }
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        let command = |sequence| Command { client: client as u8, sequence }.encode(padding);
+        match raw.propose_batch((first..first + count).map(command)) {
+            Ok(proposal) => {
+                let forwarded = matches!(proposal, Proposal::Forwarded { .. });
+                self.reached.reach_if(forwarded, Situation::ProposalForwarded);
+                if !forwarded {
+                    self.oracle.on_proposed(raw, u64::from(count) * (8 + padding as u64))?;
+                }
+                self.oracle.clients.write(client, at, first, count);
+            }
+            Err(error) => {
+                let full = matches!(error, ProposeError::OverUncommittedLimit { .. });
+                self.reached.reach_if(full, Situation::LimitReached);
+                let transfer = matches!(error, ProposeError::Transferring { .. });
+                self.reached.reach_if(transfer, Situation::TransferRefusesProposal);
+            }
+        }
+        self.drain(at, Cause::Other)
+    }
+
+    /// A client reads at a node.
+    pub(super) fn read(&mut self, at: usize, client: usize, lease: bool) -> Check {
+        if self.oracle.clients.request(client).is_some() {
+            return Ok(());
+        }
+        let committed = self.oracle.committed();
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        let leads = raw.role() == RoleKind::Leader;
+        self.reached.reach_if(leads && !raw.has_committed_in_term(), Situation::ReadEarly);
+        self.reached.reach_if(lease && raw.holds_lease(), Situation::ReadByLease);
+        let mode = if lease { ReadMode::Lease } else { ReadMode::Quorum };
+        let (number, context) = self.oracle.clients.next_read();
+        if raw.read_index(context, mode).is_ok() {
+            self.oracle.clients.read(client, at, number, committed);
+        }
+        self.drain(at, Cause::Other)
+    }
+
+    /// A membership change is proposed. Where nobody else keeps its rules, who proposes it does.
+    pub(super) fn change(&mut self, at: usize, change: Change, old_format: bool) -> Check {
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        if raw.config().disable_conf_change_validation {
+            let joint = raw.configuration().voters().is_joint();
+            // Another leader couldn't be told in time.
+            let settled = raw.has_committed_in_term() && raw.applied_index() == raw.last_index();
+            if !settled || joint != (change == Change::LEAVE) {
+                return Ok(());
+            }
+        }
+        let result = match (old_format, change.steps) {
+            (true, [Some((kind, id)), None, None, None]) => {
+                raw.propose_conf_change_v1(ConfChange { kind, node: Some(id), ..ConfChange::default() })
+            }
+            _ => raw.propose_conf_change(change.to_v2()),
+        };
+        let refused = matches!(result, Ok(ConfChangeProposal::Refused { .. }));
+        self.reached.reach_if(refused, Situation::ChangeRefused);
+        if matches!(result, Ok(ConfChangeProposal::Appended { .. })) {
+            self.oracle.on_proposed(raw, 0)?;
+        }
+        self.drain(at, Cause::Other)
+    }
+
+    /// Leadership is to be handed over.
+    pub(super) fn transfer(&mut self, at: usize, to: Option<usize>) -> Check {
+        let to = to.map(|to| self.nodes[to].id);
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        let result = match to {
+            Some(to) => raw.transfer_leader(to).map(|()| to),
+            None => raw.transfer_leader_to_best(),
+        };
+        self.oracle.on_transfer_asked(at);
+        let behind = |to| raw.peer(to).is_some_and(|peer| peer.match_index < raw.last_index());
+        self.reached.reach_if(result.is_ok_and(behind), Situation::TransferWaits);
+        self.drain(at, Cause::Other)
+    }
+}
