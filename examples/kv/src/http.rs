@@ -33,6 +33,7 @@
 //! A node that doesn't lead passes writes and lease reads on to the leader, once (`X-Raft-Forwarded-By`); where there is none
 //! it waits for one until the request's deadline (`X-Raft-Timeout-Ms`).
 
+mod budget;
 pub(crate) mod connections;
 mod forward;
 mod members;
@@ -62,6 +63,7 @@ use slog::{Logger, debug};
 use crate::node::status::{NodeStatus, role_name};
 use crate::node::{Node, View, WriteError};
 use crate::transport::{PeerLink, Transport};
+use budget::Budget;
 use forward::{Forwarded, Forwarder};
 use request::{Consistency, Head};
 use response::Failure;
@@ -80,6 +82,7 @@ pub(crate) struct App {
 struct Server {
     app: App,
     forwarder: Forwarder,
+    budget: Budget,
     /// Counts the writes, to tell them apart in the log.
     writes: AtomicU64,
 }
@@ -91,7 +94,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(crate) fn router(app: App) -> Router {
     let limit = usize::try_from(app.max_body).unwrap_or(usize::MAX).saturating_add(64 << 10);
     let forwarder = Forwarder::new(app.id, limit.max(raft_kv::command::MAX_VALUE + (64 << 10)));
-    let server = Arc::new(Server { app, forwarder, writes: AtomicU64::new(0) });
+    let server = Arc::new(Server { app, forwarder, budget: Budget::default(), writes: AtomicU64::new(0) });
     Router::new()
         .route("/kv/{*key}", get(kv_get).put(kv_put).delete(kv_delete))
         .route("/kv/", any(no_key))
@@ -140,9 +143,10 @@ async fn kv_put(
 ) -> Result<Response, Failure> {
     let head = server.head(method, uri, &headers)?;
     let key = request::key_of_path(&head.uri)?;
-    let value = request::body(&headers, body, server.app.max_body, &head).await?;
-    let operation = request::operation(&head.uri, key, Some(value.clone()))?;
-    server.write(&head, operation, value).await
+    let body = request::body(&headers, body, server.app.max_body, &server.budget, &head).await?;
+    let operation = request::operation(&head.uri, key, Some(body.bytes.clone()))?;
+    // The body counts until the answer.
+    server.write(&head, operation, body.bytes.clone()).await
 }
 
 async fn kv_delete(

@@ -98,14 +98,16 @@ pub(super) async fn add(
     body: Body,
 ) -> Result<Response, Failure> {
     let head = server.head(method, uri, &headers)?;
-    let body = request::body(&headers, body, MAX_BODY, &head).await?;
+    let body = request::body(&headers, body, MAX_BODY, &server.budget, &head).await?;
     let Add { id, raft_addr, role, replaces } =
-        serde_json::from_slice(&body).map_err(Failure::bad_request)?;
+        serde_json::from_slice(&body.bytes).map_err(Failure::bad_request)?;
     let replaces = replaces.map(node_id).transpose()?;
     if replaces.is_some() && (role != Role::Voter || replaces == NodeId::new(id)) {
         return Err(Failure::bad_request("only a voter can take a place, and only that of another node"));
     }
-    server.administer(&head, body, Task::Add { id: node_id(id)?, raft_addr, role, replaces }).await
+    server
+        .administer(&head, body.bytes.clone(), Task::Add { id: node_id(id)?, raft_addr, role, replaces })
+        .await
 }
 
 /// `DELETE /members/{id}`
@@ -130,9 +132,9 @@ pub(super) async fn transfer(
     body: Body,
 ) -> Result<Response, Failure> {
     let head = server.head(method, uri, &headers)?;
-    let body = request::body(&headers, body, MAX_BODY, &head).await?;
-    let To { to } = serde_json::from_slice(&body).map_err(Failure::bad_request)?;
-    server.administer(&head, body, Task::Transfer(node_id(to)?)).await
+    let body = request::body(&headers, body, MAX_BODY, &server.budget, &head).await?;
+    let To { to } = serde_json::from_slice(&body.bytes).map_err(Failure::bad_request)?;
+    server.administer(&head, body.bytes.clone(), Task::Transfer(node_id(to)?)).await
 }
 
 fn node_id(id: u64) -> Result<NodeId, Failure> {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use bytes::Bytes;
 use raft_kv::command::{ClientId, Command, CommandError, MAX_CLIENT_ID, Operation, Session};
 use tokio::time::{Instant, timeout_at};
 
+use super::budget::{Budget, Held, Unread};
 use super::response::Failure;
 use super::text;
 
@@ -156,24 +157,24 @@ pub(super) fn operation(uri: &Uri, key: Bytes, new: Option<Bytes>) -> Result<Ope
 /// The body, within its limit and in time.
 ///
 /// # Errors
-/// It is too large, too slow, or broken off.
-pub(super) async fn body(headers: &HeaderMap, body: Body, limit: u64, head: &Head) -> Result<Bytes, Failure> {
+/// It is too large, alone or beside all others; too slow; or broken off.
+pub(super) async fn body(
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+    budget: &Budget,
+    head: &Head,
+) -> Result<Held, Failure> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(Failure::too_large(limit));
     }
-    let limit_here = usize::try_from(limit).unwrap_or(usize::MAX);
-    match timeout_at(head.deadline, to_bytes(body, limit_here)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            let source = std::error::Error::source(&error);
-            if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-                Err(Failure::too_large(limit))
-            } else {
-                Err(Failure::bad_request("the body broke off"))
-            }
-        }
+    match timeout_at(head.deadline, budget.read(body, limit)).await {
+        Ok(Ok(held)) => Ok(held),
+        Ok(Err(Unread::TooLarge)) => Err(Failure::too_large(limit)),
+        Ok(Err(Unread::OverBudget)) => Err(Failure::over_budget()),
+        Ok(Err(Unread::BrokeOff)) => Err(Failure::bad_request("the body broke off")),
         Err(_) => Err(Failure::request_timeout()),
     }
 }

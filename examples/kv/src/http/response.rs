@@ -65,6 +65,12 @@ impl Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error, Some("none"))
     }
 
+    /// The bodies of all requests that are under way take too much memory. It may be tried again.
+    pub(super) fn over_budget() -> Failure {
+        let error = "nothing was done: the requests that are under way hold too many bytes already";
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, error, Some("none"))
+    }
+
     pub(super) fn value_too_long(error: impl ToString) -> Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error, Some("none"))
     }
