@@ -163,6 +163,8 @@ pub enum CampaignError {
     NotAVoter,
     /// A snapshot isn't durable yet, and with it the configuration.
     SnapshotPending,
+    /// The state machine waits for a snapshot, which only another leader can send.
+    SnapshotWanted,
     /// This node lost what it had acknowledged, so it can't know what is committed.
     DataLost,
     /// A committed membership change isn't applied yet, so the configuration is not the one to campaign in.
@@ -173,6 +175,14 @@ pub enum CampaignError {
     TermsExhausted,
     /// The storage couldn't be read.
     Storage(StorageError),
+}
+
+/// Why a snapshot can't be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotRequestError {
+    /// This node leads or campaigns: hand leadership over, or wait for the next leader.
+    NotAFollower,
 }
 
 /// Why a cluster can't be started.
@@ -327,6 +337,7 @@ impl fmt::Display for CampaignError {
         match self {
             CampaignError::AlreadyLeader => f.write_str("this node leads already"),
             CampaignError::NotAVoter => f.write_str("this node is not a voter of its configuration"),
+            CampaignError::SnapshotWanted => f.write_str("the state machine waits for a snapshot"),
             CampaignError::DataLost => f.write_str("this node lost what it had acknowledged"),
             CampaignError::SnapshotPending => f.write_str("a snapshot is not durable yet"),
             CampaignError::UnappliedConfChange => {

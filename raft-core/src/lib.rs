@@ -102,8 +102,8 @@ mod trace;
 
 pub use config::{Config, ConfigError};
 pub use error::{
-    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
-    StepError, TransferError,
+    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError,
+    SnapshotRequestError, StartError, StepError, TransferError,
 };
 pub use membership::{ConfChangeError, ConfStateError, Configuration};
 pub use raft::invariants::Violation;

@@ -47,6 +47,8 @@ pub(crate) struct RaftLog<S> {
     max_apply_ahead: u64,
     /// Committed entries couldn't be read; they are asked for again after the next tick.
     read_failed: bool,
+    /// The state machine waits for a snapshot of this index or above, and is given nothing to apply meanwhile.
+    wanted: Option<Index>,
 }
 
 /// Without what is stored: that is the caller's.
@@ -63,7 +65,9 @@ impl<S> Hash for RaftLog<S> {
             async_writes,
             max_apply_ahead,
             read_failed,
+            wanted,
         } = self;
+        wanted.hash(state);
         (unstable, in_flight, pages, committed, handed, applied).hash(state);
         (async_writes, max_apply_ahead, read_failed).hash(state);
     }
@@ -139,6 +143,7 @@ impl<S: Storage> RaftLog<S> {
             async_writes: config.async_writes,
             max_apply_ahead: config.max_apply_ahead,
             read_failed: false,
+            wanted: None,
         })
     }
 
@@ -356,13 +361,43 @@ impl<S: Storage> RaftLog<S> {
         news
     }
 
-    /// The log is replaced by a snapshot, which is committed.
-    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
-        let index = snapshot.metadata.index;
+    /// The log is replaced by a snapshot, which is committed, and by what followed it in the log, if that is kept. Both are
+    /// written in one write, so that what was acknowledged is durable at any time.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot, tail: Vec<Entry>) {
+        let position = snapshot.position();
         self.in_flight.on_restore();
         self.unstable.restore(snapshot);
-        self.committed = index;
-        self.handed = self.handed.max(index);
+        self.unstable.replace_after(position, tail);
+        self.committed = self.committed.max(position.index).min(self.last().index);
+        self.handed = self.handed.max(position.index);
+        self.wanted = None;
+    }
+
+    /// The state machine needs a snapshot of what it was handed, at least. Nothing more is handed out until that came.
+    pub(crate) fn want_snapshot(&mut self) {
+        self.wanted = Some(self.handed.max(Index::new(1)));
+    }
+
+    /// It needs none any more.
+    pub(crate) fn withdraw_want(&mut self) {
+        self.wanted = None;
+    }
+
+    /// The least index of the snapshot that the state machine waits for.
+    pub(crate) fn wanted(&self) -> Option<Index> {
+        self.wanted
+    }
+
+    /// The entries behind `index`.
+    pub(crate) fn tail(&self, index: Index) -> Result<Vec<Entry>, StorageError> {
+        let mut tail = Vec::new();
+        let end = self.last().index.next();
+        let mut next = index.next();
+        while next < end {
+            self.read(next..end, u64::MAX, &mut tail, true)?;
+            next = tail.last().map_or(end, |entry: &Entry| entry.index.next());
+        }
+        Ok(tail)
     }
 
     /// A snapshot that was received and isn't durable yet.
@@ -452,7 +487,8 @@ impl<S: Storage> RaftLog<S> {
 
     /// The committed entries that may be handed out now.
     pub(crate) fn to_apply(&self) -> Range<Index> {
-        let blocked = self.pages.is_paused() || self.read_failed || self.unstable.snapshot().is_some();
+        let waits_for_snapshot = self.unstable.snapshot().is_some() || self.wanted.is_some();
+        let blocked = self.pages.is_paused() || self.read_failed || waits_for_snapshot;
         let ahead = self.durable().plus(self.max_apply_ahead);
         let limit = if self.async_writes { self.committed.min(ahead) } else { self.committed };
         let end = if blocked { self.handed } else { limit.max(self.handed) };

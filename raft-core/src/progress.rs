@@ -57,6 +57,8 @@ pub(crate) struct Progress {
     acked_round: u64,
     /// What the pipeline may hold.
     window: Window,
+    /// A snapshot that it asked for was sent, and nobody has told how that ended.
+    snapshot_sent: bool,
     /// The window was lowered below what is on its way, and that hasn't arrived yet.
     draining: bool,
 }
@@ -78,6 +80,7 @@ impl Progress {
             paused: false,
             sent_commit: Index::ZERO,
             recently_active: false,
+            snapshot_sent: false,
             last_heard: 0,
             acked_round: 0,
             window,
@@ -197,6 +200,21 @@ impl Progress {
     pub(crate) fn become_snapshot(&mut self, index: Index) {
         self.enter(ProgressState::Snapshot { pending: index }, self.match_index.max(index).next());
         self.sent_commit = index;
+    }
+
+    /// Is one that it asked for on its way?
+    pub(crate) fn awaits_wanted_snapshot(&self) -> bool {
+        self.snapshot_sent || self.is_snapshot()
+    }
+
+    /// A snapshot that it asked for leaves. Its log may be whole, so it is sent the log as before.
+    pub(crate) fn on_wanted_snapshot_sent(&mut self) {
+        self.snapshot_sent = true;
+    }
+
+    /// The transfer of a snapshot has ended.
+    pub(crate) fn on_wanted_snapshot_reported(&mut self) {
+        self.snapshot_sent = false;
     }
 
     /// The snapshot on its way didn't arrive: what it covers is no longer counted on.

@@ -30,7 +30,8 @@ use self::leader::{Appended, Leader, Origin, Read};
 use self::snapshot::SnapshotPlan;
 use self::term_gate::{Verdict, View};
 use crate::error::{
-    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StepError, TransferError,
+    AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, SnapshotRequestError, StepError,
+    TransferError,
 };
 use crate::log::{AppendError, AppendPlan, OwnAnswer};
 use crate::membership::ConfChangeError;
@@ -189,6 +190,9 @@ impl<S: Storage> Raft<S> {
                 AppendEntriesReply::Accepted { index } => leader.on_accepted(common, from, index)?,
                 AppendEntriesReply::Rejected { rejected, hint } => {
                     leader.on_rejected(common, from, rejected, hint)?
+                }
+                AppendEntriesReply::SnapshotWanted { at_least } => {
+                    leader.on_snapshot_wanted(common, from, at_least)
                 }
             },
             (Prepared::Plain(Body::HeartbeatReply(reply)), Role::Leader(leader)) => {
@@ -385,6 +389,17 @@ impl<S: Storage> Raft<S> {
         self.common.log.retry_reads();
         if let Role::Leader(leader) = &mut self.role {
             leader.send_what_is_due(&mut self.common);
+        }
+    }
+
+    /// The state machine needs a snapshot.
+    pub(crate) fn request_snapshot(&mut self) -> Result<(), SnapshotRequestError> {
+        match &mut self.role {
+            Role::Follower(follower) => {
+                follower.want_snapshot(&mut self.common);
+                Ok(())
+            }
+            Role::Candidate(_) | Role::Leader(_) => Err(SnapshotRequestError::NotAFollower),
         }
     }
 

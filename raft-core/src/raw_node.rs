@@ -13,8 +13,8 @@ use raft_proto::{
 
 use crate::config::{Config, ConfigError};
 use crate::error::{
-    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError, StartError,
-    StepError, TransferError,
+    AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError,
+    SnapshotRequestError, StartError, StepError, TransferError,
 };
 use crate::membership::{ConfChangeError, Configuration};
 use crate::raft::Raft;
@@ -189,6 +189,22 @@ impl<S: Storage> RawNode<S> {
     /// Without any effect for an unknown peer, or at a node that doesn't lead.
     pub fn report_unreachable(&mut self, peer: NodeId) {
         self.raft.report_unreachable(peer);
+    }
+
+    /// The state machine can't go on from what it has (it is damaged, say): a follower asks its leader for a snapshot of all that
+    /// was handed out for application, or more, now and with each heartbeat. It is given nothing to apply until that came in a
+    /// `Ready`, together with the entries of the log that stand behind it; nor does it campaign. The log goes on meanwhile, so
+    /// the quorum doesn't lack this node. A restart forgets the request.
+    ///
+    /// # Errors
+    /// [`SnapshotRequestError::NotAFollower`] at a node that leads or campaigns.
+    pub fn request_snapshot(&mut self) -> Result<(), SnapshotRequestError> {
+        self.raft.request_snapshot()
+    }
+
+    /// The state machine can do without the snapshot that was requested, if it hasn't come yet: entries are handed out as before.
+    pub fn withdraw_snapshot_request(&mut self) {
+        self.raft.common.log.withdraw_want();
     }
 
     /// The transfer of a snapshot to this peer has ended. Without this report the leader waits until the peer

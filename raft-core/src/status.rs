@@ -45,6 +45,8 @@ pub struct BasicStatus {
     pub writes_in_flight: usize,
     /// Payload bytes that a leader has appended in its term and not yet applied.
     pub uncommitted_bytes: u64,
+    /// The state machine waits for a snapshot of this index or above.
+    pub snapshot_wanted: Option<Index>,
     /// What this node has lost of what it had acknowledged.
     pub lost: Option<DataLoss>,
     /// To whom a leader is handing over.
@@ -174,6 +176,7 @@ impl BasicStatus {
             election_timeout: common.clock.election_timeout(),
             writes_in_flight: common.log.writes_in_flight(),
             uncommitted_bytes: uncommitted_bytes(raft),
+            snapshot_wanted: common.log.wanted(),
             lost: common.lost,
             transferee: transferee(raft),
             pending_reads: pending_reads(raft),

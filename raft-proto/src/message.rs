@@ -107,6 +107,12 @@ pub enum AppendEntriesReply {
         /// Its term is zero where the receiver no longer knows it.
         hint: LogPosition,
     },
+    /// The receiver's state machine needs a snapshot, though its log may be whole. Unlike the others this answers no message in
+    /// particular.
+    SnapshotWanted {
+        /// The index, at least one, that the snapshot must cover to be of use.
+        at_least: Index,
+    },
 }
 
 /// RequestVote (§5.2), and the pre-vote.

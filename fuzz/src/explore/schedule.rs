@@ -93,6 +93,9 @@ fn describe_message(message: &Message) -> String {
         Body::AppendEntriesReply(AppendEntriesReply::Rejected { rejected, hint }) => {
             format!("rejected {rejected}, hint {hint}")
         }
+        Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { at_least }) => {
+            format!("wants a snapshot of {at_least} at least")
+        }
         Body::RequestVote(vote) | Body::PreVote(vote) => format!("last {}", vote.last),
         Body::RequestVoteReply(reply) | Body::PreVoteReply(reply) => match reply {
             VoteReply::Granted => "granted".to_owned(),

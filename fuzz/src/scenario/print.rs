@@ -183,6 +183,8 @@ pub(super) fn message(message: &Message, indent: &str) -> String {
             fields.log = (hint.term.get(), rejected.get());
             fields.hint = Some(hint.index.get());
         }
+        // As etcd would see it. No script makes a node want one.
+        Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { .. }) => fields.hint = Some(0),
         Body::RequestVote(request) | Body::PreVote(request) => {
             fields.log = (request.last.term.get(), request.last.index.get());
         }

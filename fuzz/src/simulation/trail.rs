@@ -74,6 +74,9 @@ pub(super) fn describe(message: &Message) -> String {
         Body::AppendEntriesReply(AppendEntriesReply::Rejected { rejected, hint }) => {
             format!("rejected {rejected}, hint {hint}")
         }
+        Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { at_least }) => {
+            format!("wants a snapshot of {at_least} at least")
+        }
         Body::RequestVote(request) => format!("vote? {}{}", request.last, by_transfer(request.by_transfer)),
         Body::PreVote(request) => format!("pre-vote? {}", request.last),
         Body::RequestVoteReply(reply) => format!("vote {}", answer(*reply)),

@@ -166,10 +166,11 @@ fn vote_reply(dice: &mut Dice, near: Near) -> VoteReply {
 }
 
 fn append_entries_reply(dice: &mut Dice, near: Near) -> AppendEntriesReply {
-    if dice.one_in(2) {
-        return AppendEntriesReply::Rejected { rejected: index(dice, near), hint: position(dice, near) };
+    match dice.below(5) {
+        0 | 1 => AppendEntriesReply::Rejected { rejected: index(dice, near), hint: position(dice, near) },
+        2 => AppendEntriesReply::SnapshotWanted { at_least: index(dice, near) },
+        _ => AppendEntriesReply::Accepted { index: index(dice, near) },
     }
-    AppendEntriesReply::Accepted { index: index(dice, near) }
 }
 
 pub(super) fn body(dice: &mut Dice, near: Near) -> Body {

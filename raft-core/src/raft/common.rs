@@ -4,7 +4,9 @@ use alloc::collections::BTreeMap;
 use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
-use raft_proto::{Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term};
+use raft_proto::{
+    AppendEntriesReply, Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term,
+};
 
 use super::clock::Clock;
 use super::outbox::Outbox;
@@ -178,6 +180,13 @@ impl<S: Storage> Common<S> {
         self.counters.storage_failures = self.counters.storage_failures.saturating_add(1);
     }
 
+    /// Tells the leader that the state machine waits for a snapshot, if it does.
+    pub(crate) fn ask_for_snapshot(&mut self, leader: NodeId) {
+        if let Some(at_least) = self.log.wanted() {
+            self.send(leader, Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { at_least }));
+        }
+    }
+
     /// The last entry that is known to be committed; zero if its term can't be read.
     pub(crate) fn last_committed(&self) -> LogPosition {
         let index = self.log.committed();
@@ -208,6 +217,9 @@ impl<S: Storage> Common<S> {
 
     /// May this node campaign at all? It must be a voter, and the configuration that says so must be durable.
     pub(crate) fn is_promotable(&self) -> bool {
-        self.membership.is_voter(self.id()) && self.log.pending_snapshot().is_none() && self.lost.is_none()
+        self.membership.is_voter(self.id())
+            && self.log.pending_snapshot().is_none()
+            && self.log.wanted().is_none()
+            && self.lost.is_none()
     }
 }

@@ -22,6 +22,9 @@ pub(crate) fn may_campaign<S: Storage>(common: &Common<S>) -> Result<(), Campaig
     if common.log.pending_snapshot().is_some() {
         return Err(CampaignError::SnapshotPending);
     }
+    if common.log.wanted().is_some() {
+        return Err(CampaignError::SnapshotWanted);
+    }
     if common.lost.is_some() {
         return Err(CampaignError::DataLost);
     }

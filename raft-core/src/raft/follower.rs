@@ -104,6 +104,7 @@ impl Follower {
             common.promise();
         }
         common.answer_heartbeat(from, heartbeat.context);
+        common.ask_for_snapshot(from);
         Next::Stay
     }
 
@@ -151,6 +152,14 @@ impl Follower {
         self.leader = None;
         for read in core::mem::take(&mut self.reads) {
             common.drop_read(DroppedRead { context: read.context, reason: ReadError::LeaderChanged });
+        }
+    }
+
+    /// The state machine needs a snapshot. The leader is asked for one now and with each heartbeat, until it came.
+    pub(crate) fn want_snapshot<S: Storage>(&mut self, common: &mut Common<S>) {
+        common.log.want_snapshot();
+        if let Some(leader) = self.leader {
+            common.ask_for_snapshot(leader);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Receiving a snapshot (§7).
 
-use raft_proto::{AppendEntriesReply, Body, NodeId, Snapshot};
+use alloc::vec::Vec;
+
+use raft_proto::{AppendEntriesReply, Body, Entry, NodeId, Snapshot, SnapshotMetadata};
 
 use super::common::Common;
 use crate::membership::Configuration;
@@ -14,8 +16,9 @@ pub(crate) enum SnapshotPlan {
     Ignore,
     /// The log holds its last entry: only the commit index moves.
     Known,
-    /// It replaces log and configuration.
-    Restore(Configuration),
+    /// It replaces configuration and log, but for what stands behind it in the log: only a snapshot that the state machine waits
+    /// for can be one that the log holds.
+    Restore(Configuration, Vec<Entry>),
 }
 
 /// What follows from this snapshot. Reads only. Its configuration was found valid when the message was.
@@ -23,7 +26,9 @@ pub(crate) fn plan<S: Storage>(
     common: &Common<S>,
     snapshot: &Snapshot,
 ) -> Result<SnapshotPlan, StorageError> {
-    if snapshot.metadata.index <= common.log.committed() {
+    let SnapshotMetadata { index, .. } = snapshot.metadata;
+    let wanted = common.log.wanted().is_some_and(|least| index >= least);
+    if index <= common.log.committed() && !wanted {
         return Ok(SnapshotPlan::Ignore);
     }
     let Ok(membership) = Configuration::from_conf_state(&snapshot.metadata.conf_state) else {
@@ -32,10 +37,13 @@ pub(crate) fn plan<S: Storage>(
     if !membership.contains(common.id()) {
         return Ok(SnapshotPlan::Ignore);
     }
-    if common.log.matches(snapshot.position())? {
-        return Ok(SnapshotPlan::Known);
+    match (common.log.matches(snapshot.position())?, wanted) {
+        (true, true) => Ok(SnapshotPlan::Restore(membership, common.log.tail(index)?)),
+        (true, false) => Ok(SnapshotPlan::Known),
+        // What is committed here is something else.
+        (false, _) if index <= common.log.committed() => Ok(SnapshotPlan::Ignore),
+        (false, _) => Ok(SnapshotPlan::Restore(membership, Vec::new())),
     }
-    Ok(SnapshotPlan::Restore(membership))
 }
 
 /// Carries the plan out, and answers.
@@ -57,8 +65,8 @@ pub(crate) fn install<S: Storage>(
             info!(common.trace, "snapshot is in the log", "from" => from, "position" => position);
             common.log.committed()
         }
-        SnapshotPlan::Restore(membership) => {
-            common.log.restore(snapshot);
+        SnapshotPlan::Restore(membership, tail) => {
+            common.log.restore(snapshot, tail);
             common.changed_at = position.index;
             let before = core::mem::replace(&mut common.membership, membership);
             common.applied_membership.get_or_insert(before);

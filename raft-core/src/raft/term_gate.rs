@@ -196,6 +196,7 @@ pub(crate) fn validate(id: NodeId, membership: &Configuration, message: &Message
             in_range(*rejected)?;
             in_range(hint.index)
         }
+        Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { at_least }) => in_range(*at_least),
         Body::RequestVote(vote) | Body::PreVote(vote) => in_range(vote.last.index),
         Body::InstallSnapshot(install) => validate_snapshot(message.term, &install.snapshot),
         Body::Heartbeat(heartbeat) => {

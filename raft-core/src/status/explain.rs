@@ -28,6 +28,8 @@ pub enum WhyNotLeader {
     NotAVoter,
     /// The snapshot that it received isn't durable yet.
     SnapshotPending,
+    /// Its state machine waits for a snapshot.
+    SnapshotWanted,
     /// It lost what it had acknowledged.
     DataLost,
     /// It hasn't applied a committed membership change.
@@ -156,6 +158,7 @@ pub(crate) fn why_not_leader<S: Storage>(raft: &Raft<S>) -> Option<WhyNotLeader>
             (Some(leader), _) => WhyNotLeader::Follows { leader },
             (None, Err(CampaignError::NotAVoter)) => WhyNotLeader::NotAVoter,
             (None, Err(CampaignError::SnapshotPending)) => WhyNotLeader::SnapshotPending,
+            (None, Err(CampaignError::SnapshotWanted)) => WhyNotLeader::SnapshotWanted,
             (None, Err(CampaignError::DataLost)) => WhyNotLeader::DataLost,
             (None, Err(CampaignError::UnappliedConfChange)) => WhyNotLeader::UnappliedConfChange,
             (None, Err(_)) => WhyNotLeader::CannotCampaign,
@@ -235,6 +238,7 @@ impl fmt::Display for WhyNotLeader {
             WhyNotLeader::Follows { leader } => write!(f, "node {leader} leads"),
             WhyNotLeader::NotAVoter => f.write_str("this node has no vote"),
             WhyNotLeader::SnapshotPending => f.write_str("a snapshot isn't durable here yet"),
+            WhyNotLeader::SnapshotWanted => f.write_str("the state machine waits for a snapshot"),
             WhyNotLeader::DataLost => f.write_str("this node has lost what it had acknowledged"),
             WhyNotLeader::UnappliedConfChange => {
                 f.write_str("a committed membership change isn't applied here yet")

@@ -66,9 +66,10 @@ impl MemoryStorage {
     /// Replaces the log by a snapshot, whose configuration becomes the stored one.
     ///
     /// # Errors
-    /// [`StorageError::Compacted`] if there is one already that covers as much.
+    /// [`StorageError::Compacted`] if there is one already that covers more, or this one covers nothing.
     pub fn apply_snapshot(&mut self, snapshot: Snapshot) -> Result<(), StorageError> {
-        if snapshot.metadata.index <= self.snapshot.metadata.index {
+        let index = snapshot.metadata.index;
+        if index < self.snapshot.metadata.index || index.is_zero() {
             return Err(StorageError::Compacted);
         }
         self.before = snapshot.position();

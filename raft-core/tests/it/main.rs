@@ -40,6 +40,7 @@ mod proposals;
 mod reads;
 mod replication;
 mod schedule;
+mod snapshot_requests;
 mod snapshots;
 mod status;
 mod transfer;

@@ -131,14 +131,7 @@ fn body(kind: MessageType, raw: raftpb::Message) -> Result<Body> {
             entries: entries(raw.entries)?,
             commit: index(raw.commit)?,
         }),
-        MessageType::MsgAppResp => Body::AppendEntriesReply(if raw.reject.unwrap_or_default() {
-            AppendEntriesReply::Rejected {
-                rejected: index(raw.index)?,
-                hint: position(raw.log_term, raw.reject_hint)?,
-            }
-        } else {
-            AppendEntriesReply::Accepted { index: index(raw.index)? }
-        }),
+        MessageType::MsgAppResp => Body::AppendEntriesReply(append_entries_reply(&raw)?),
         MessageType::MsgVote => Body::RequestVote(request_vote(&raw)?),
         MessageType::MsgVoteResp => Body::RequestVoteReply(vote_reply(&raw)?),
         MessageType::MsgPreVote => Body::PreVote(request_vote(&raw)?),
@@ -204,6 +197,18 @@ fn request_vote(raw: &raftpb::Message) -> Result<RequestVote> {
         last: position(raw.log_term, raw.index)?,
         by_transfer: raw.context.as_deref() == Some(CAMPAIGN_TRANSFER),
         priority: raw.priority.unwrap_or_default(),
+    })
+}
+
+fn append_entries_reply(raw: &raftpb::Message) -> Result<AppendEntriesReply> {
+    let wanted = index(raw.snapshot_at_least)?;
+    Ok(match raw.reject.unwrap_or_default() {
+        false => AppendEntriesReply::Accepted { index: index(raw.index)? },
+        true if wanted.is_zero() => AppendEntriesReply::Rejected {
+            rejected: index(raw.index)?,
+            hint: position(raw.log_term, raw.reject_hint)?,
+        },
+        true => AppendEntriesReply::SnapshotWanted { at_least: wanted },
     })
 }
 

@@ -167,6 +167,9 @@ fn append_entries_reply(common: raftpb::Message, reply: &AppendEntriesReply) -> 
             reject_hint: unless_zero(index.get()),
             ..common
         },
+        AppendEntriesReply::SnapshotWanted { at_least } => {
+            raftpb::Message { reject: Some(true), snapshot_at_least: unless_zero(at_least.get()), ..common }
+        }
     }
 }
 

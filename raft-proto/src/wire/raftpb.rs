@@ -114,6 +114,10 @@ pub struct Message {
     /// MsgHeartbeat: the term of the entry at `relied_match`. Zero where the leader no longer knows it.
     #[prost(uint64, optional, tag = "106")]
     pub relied_term: ::core::option::Option<u64>,
+    /// MsgAppResp with reject and index zero, which etcd takes for a late rejection: the sender wants a snapshot of this index or
+    /// above, though its log may be whole.
+    #[prost(uint64, optional, tag = "107")]
+    pub snapshot_at_least: ::core::option::Option<u64>,
 }
 /// What a node must find again after a restart, beside its log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

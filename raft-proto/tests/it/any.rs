@@ -141,6 +141,7 @@ fn append_entries_reply() -> impl Strategy<Value = AppendEntriesReply> {
     prop_oneof![
         index().prop_map(|index| AppendEntriesReply::Accepted { index }),
         (index(), position()).prop_map(|(rejected, hint)| AppendEntriesReply::Rejected { rejected, hint }),
+        index().prop_map(|index| AppendEntriesReply::SnapshotWanted { at_least: index.max(Index::new(1)) }),
     ]
 }
 

@@ -261,6 +261,19 @@ fn install_snapshot() {
 }
 
 #[test]
+fn a_snapshot_is_wanted() {
+    both_ways(
+        &message(Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { at_least: Index::new(9) })),
+        "08 04     # type: MsgAppResp
+         10 02     # to
+         18 01     # from
+         20 05     # term; no index
+         50 01     # reject
+         d8 06 09  # snapshot_at_least (tag 107 * 8 = 0x58 + 6 * 128)",
+    );
+}
+
+#[test]
 fn heartbeat() {
     both_ways(
         &message(Body::Heartbeat(Heartbeat {

@@ -138,7 +138,7 @@ fn nothing_is_durable_before_the_snapshot_is() {
     let mut writer = Writer::new();
     writer.append(position(1, 4), &[1, 1]);
     let (before, _) = writer.hand_out(2);
-    writer.log.restore(snapshot(2, 5));
+    writer.log.restore(snapshot(2, 5), Vec::new());
     let (with_snapshot, held) = writer.hand_out(2);
     assert_eq!(held, []);
     writer.append(position(2, 5), &[2]);
@@ -155,7 +155,7 @@ fn nothing_is_durable_before_the_snapshot_is() {
 #[test]
 fn a_snapshot_counts_although_the_term_changed_meanwhile() {
     let mut writer = Writer::new();
-    writer.log.restore(snapshot(2, 9));
+    writer.log.restore(snapshot(2, 9), Vec::new());
     let (write, _) = writer.hand_out(2);
     assert_eq!(writer.acknowledge(write, 3), 9);
 }
@@ -163,9 +163,9 @@ fn a_snapshot_counts_although_the_term_changed_meanwhile() {
 #[test]
 fn an_older_snapshot_does_not_vouch_for_a_newer_one() {
     let mut writer = Writer::new();
-    writer.log.restore(snapshot(2, 9));
+    writer.log.restore(snapshot(2, 9), Vec::new());
     let (older, _) = writer.hand_out(2);
-    writer.log.restore(snapshot(2, 12));
+    writer.log.restore(snapshot(2, 12), Vec::new());
     let (newer, _) = writer.hand_out(2);
     assert_eq!(writer.acknowledge(older, 2), 0);
     assert_eq!(writer.log.applied(), at(0));

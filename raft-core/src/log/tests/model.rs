@@ -220,7 +220,7 @@ impl Life {
         if self.log.matches(position).unwrap() {
             return;
         }
-        self.log.restore(snapshot(term, index.get()));
+        self.log.restore(snapshot(term, index.get()), Vec::new());
         self.plain = Plain { before: position, entries: Vec::new() };
         self.committed = index;
         self.handed = index;

@@ -99,7 +99,7 @@ fn entries_that_are_not_durable_are_applied_only_with_synchronous_writes() {
 #[test]
 fn nothing_is_applied_while_a_snapshot_is_not_durable() {
     let mut log = open(stored(LogPosition::ZERO, &[1, 1, 1]), &config(), 2);
-    log.restore(super::snapshot(1, 5));
+    log.restore(super::snapshot(1, 5), Vec::new());
     log.append(LogPosition::new(Term::new(1), at(5)), super::entries_behind(5, &[1]));
     log.commit_to(at(6));
     assert!(log.to_apply().is_empty());
@@ -117,7 +117,7 @@ fn pages_that_a_snapshot_covers_no_longer_count() {
     let mut log = log_of(&sized(&[10; 4]), 4, 1, false);
     log.commit_to(at(4));
     assert_eq!(hand_out(&mut log), [(1, 1)]);
-    log.restore(super::snapshot(1, 6));
+    log.restore(super::snapshot(1, 6), Vec::new());
     let restored = log.hand_out_unwritten(&mut Vec::new()).unwrap();
     log.on_write_handed_out(1, Term::new(1), Some(restored.metadata.index), Vec::new());
     let write = log.acknowledge_write(1).unwrap();

@@ -39,7 +39,7 @@ fn a_candidates_log_is_up_to_date_by_term_first_and_length_second() {
 fn a_snapshot_replaces_the_whole_log() {
     let mut log = log_of(&[1, 1, 1], &[1, 1, 1]);
     log.commit_to(at(2));
-    log.restore(snapshot(2, 4));
+    log.restore(snapshot(2, 4), Vec::new());
     assert_eq!((log.last(), log.committed(), log.applied()), (position(2, 4), at(4), at(0)));
     assert_eq!(log.first_index().unwrap(), at(5));
     assert_eq!(all_of(&log), []);

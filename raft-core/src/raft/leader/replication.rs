@@ -121,7 +121,7 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
         debug!(common.trace, "no snapshot for a peer that is silent", "to" => to);
         return false;
     }
-    let snapshot = match read_snapshot(common, to) {
+    let snapshot = match read_snapshot(common, to, Index::ZERO) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             common.storage_failed(&error);
@@ -137,8 +137,12 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
 
 /// A snapshot from whose end the log can follow, and whose configuration names whom it is for: a node refuses any other, and
 /// would be sent it again without end. One that isn't like that is an error of the storage, which is counted.
-fn read_snapshot<S: Storage>(common: &Common<S>, to: NodeId) -> Result<Snapshot, StorageError> {
-    let at_least = common.log.first_index()?.prev().max(common.changed_at);
+fn read_snapshot<S: Storage>(
+    common: &Common<S>,
+    to: NodeId,
+    at_least: Index,
+) -> Result<Snapshot, StorageError> {
+    let at_least = common.log.first_index()?.prev().max(common.changed_at).max(at_least);
     let snapshot = common.log.storage().snapshot(at_least, to)?;
     let SnapshotMetadata { conf_state, index, term } = &snapshot.metadata;
     let wrong = if index.is_zero() {
@@ -225,6 +229,30 @@ impl Leader {
             send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
         }
         Ok(Next::Stay)
+    }
+
+    /// A peer's state machine needs a snapshot. It asks until it has one; one at a time is on its way.
+    pub(crate) fn on_snapshot_wanted<S: Storage>(
+        &mut self,
+        common: &mut Common<S>,
+        from: NodeId,
+        at_least: Index,
+    ) -> Next {
+        let Some(peer) = self.progress.get_mut(from) else { return Next::Stay };
+        peer.hear(common.clock.now());
+        if peer.awaits_wanted_snapshot() {
+            return Next::Stay;
+        }
+        match read_snapshot(common, from, at_least) {
+            Ok(snapshot) => {
+                info!(common.trace, "snapshot sent", "to" => from, "position" => snapshot.position(),
+                    "wanted" => at_least);
+                peer.on_wanted_snapshot_sent();
+                common.send(from, Body::InstallSnapshot(InstallSnapshot { snapshot }));
+            }
+            Err(error) => common.storage_failed(&error),
+        }
+        Next::Stay
     }
 
     /// A peer answered a heartbeat: it lives, so what it lacks is sent (again).
@@ -373,9 +401,11 @@ impl Leader {
         peer: NodeId,
         status: SnapshotStatus,
     ) {
-        let Some(progress) = self.progress.get_mut(peer).filter(|progress| progress.is_snapshot()) else {
+        let Some(progress) = self.progress.get_mut(peer) else { return };
+        progress.on_wanted_snapshot_reported();
+        if !progress.is_snapshot() {
             return;
-        };
+        }
         info!(common.trace, "snapshot reported", "peer" => peer, "finished" => status == SnapshotStatus::Finished);
         if status == SnapshotStatus::Failed {
             progress.forget_snapshot();
