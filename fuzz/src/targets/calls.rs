@@ -155,7 +155,7 @@ fn client_call<S: Disk>(dice: &mut Dice) -> Call<S> {
 /// What whoever runs the node does.
 fn caller_call<S: Disk>(dice: &mut Dice) -> Call<S> {
     let peer = any::node(dice);
-    match dice.below(16) {
+    match dice.below(18) {
         0..5 => {
             let count = dice.below(12);
             Box::new(move |node| node.tell(|node| (0..=count).for_each(|_| node.tick())))
@@ -171,6 +171,8 @@ fn caller_call<S: Disk>(dice: &mut Dice) -> Call<S> {
         }
         13 => Box::new(|node| node.tell(|node| node.on_entries_fetched())),
         14 => Box::new(|node| node.tell(|node| node.ping())),
+        15 => Box::new(|node| node.call(|node| node.request_snapshot())),
+        16 => Box::new(|node| node.tell(|node| node.withdraw_snapshot_request())),
         _ => {
             let peers = dice.list(3, |dice| (any::node(dice), dice.bytes(3)));
             Box::new(move |node| node.call(|node| node.bootstrap(&peers)))
