@@ -46,6 +46,14 @@ fn elections_with_a_crash_keep_every_promise() {
     assert!(all_hold(&bounds) > 1_000);
 }
 
+/// With three terms, and entries that travel one by one, a leader can send what follows an entry of which a third node holds
+/// another leader's: a core that takes it fails here.
+#[test]
+fn three_leaders_keep_every_promise() {
+    let budget = Budget { time_outs: 3, proposals: 1, ..Budget::default() };
+    assert!(all_hold(&Bounds { budget, max_term: 3, one_entry: true, ..small() }) > 100_000);
+}
+
 #[test]
 fn a_proposal_with_writes_in_the_background_keeps_every_promise() {
     let budget = Budget { time_outs: 1, proposals: 1, ..Budget::default() };
