@@ -126,7 +126,7 @@ pub trait Subject {
 }
 
 /// Random walks, after the stories.
-const WALKS: u64 = 60;
+const WALKS: u64 = 25;
 
 /// Checks storages that `create` makes: each a new one, empty, of a node that starts with this configuration.
 ///

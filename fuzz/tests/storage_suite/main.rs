@@ -1,6 +1,7 @@
 //! The storage suite: what is right passes it, and what is wrong is named.
 #![allow(missing_docs)]
 
+mod kv;
 mod wrong;
 
 use raft_core::{ConfState, Index, MemoryStorage, Ready, Snapshot, StorageError};
@@ -54,6 +55,11 @@ fn the_storage_in_memory_passes() {
         Ok(InMemory { now: storage.clone(), durable: storage })
     };
     check(create).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn the_folder_of_the_key_value_server_passes() {
+    check(kv::Folder::create).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
