@@ -122,6 +122,13 @@ impl Disk {
         Ok(())
     }
 
+    /// The vote is lost, though it was said to be durable.
+    pub fn lose_vote(&self) {
+        let DiskState { stored, synced, .. } = &mut *self.0.borrow_mut();
+        synced.vote = None;
+        stored.set_hard_state(*synced);
+    }
+
     /// The next reads fail.
     pub fn fail_reads(&self, count: u32, fault: ReadFault) {
         let mut state = self.0.borrow_mut();

@@ -6,7 +6,9 @@ mod driver;
 mod faults;
 mod handle;
 mod progress;
+mod replay;
 mod requests;
+mod script;
 mod setup;
 mod trail;
 mod world;
@@ -16,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
 
-use crate::oracle::{Check, Violation};
+use crate::oracle::{Check, Operation, Violation};
 use crate::reached::Reached;
 
 use self::driver::Driver;
@@ -24,6 +26,8 @@ use self::trail::Trail;
 use self::world::World;
 
 pub use self::faults::Fault;
+pub use self::replay::replay;
+pub use self::script::{Schedule, TITLE, with_remarks};
 
 /// How long a run is, and how large.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { seconds: 60, nodes: None, changes: None, faults: Fault::ALL.to_vec() }
+        Options { seconds: 60, nodes: None, changes: None, faults: Fault::to_be_borne() }
     }
 }
 
@@ -81,12 +85,14 @@ pub struct Report {
     pub longest_wait: u64,
     /// What was met.
     pub reached: Reached,
+    /// What the clients did.
+    pub operations: Vec<Operation>,
     /// A number that two equal runs share.
     pub fingerprint: u64,
 }
 
 impl Report {
-    /// Adds another run to this one.
+    /// Adds another run to this one, but for what its clients did.
     pub fn add(&mut self, other: &Report) {
         self.events += other.events;
         self.ticks += other.ticks;
@@ -119,6 +125,16 @@ pub struct Failure {
     pub violation: Violation,
     /// The last events before it.
     pub trail: Vec<String>,
+    /// All that happened.
+    pub schedule: Option<Schedule>,
+}
+
+impl Failure {
+    /// The shortest schedule that is found and breaks the same statement; nothing if it doesn't even break when all that happened
+    /// is done again.
+    pub fn shrink(&self) -> Option<Schedule> {
+        replay::shrink(self.schedule.as_ref()?, self.violation.statement)
+    }
 }
 
 impl fmt::Display for Failure {
@@ -145,6 +161,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
                 at: 0,
                 violation: Violation { statement: "determinism", what: "it didn't fail again".to_owned() },
                 trail: Vec::new(),
+                schedule: None,
             })),
         },
     }
@@ -152,19 +169,21 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
 
 fn attempt(seed: u64, options: &Options, with_trail: bool) -> Result<Report, Box<Failure>> {
     let mut rng = Rng::with_seed(seed);
-    let failure = |at, violation: Violation, trail| Box::new(Failure { seed, at, violation, trail });
-    let (mut world, plan) =
-        setup::any_run(&mut rng, options).map_err(|violation| failure(0, *violation, Vec::new()))?;
+    let (mut world, plan) = setup::any_run(&mut rng, options).map_err(|violation| {
+        Box::new(Failure { seed, at: 0, violation: *violation, trail: Vec::new(), schedule: None })
+    })?;
     world.trail = with_trail.then(Trail::default);
     let mut driver = Driver::new(rng, plan, world.nodes.len());
     let result = catch_unwind(AssertUnwindSafe(|| both_phases(&mut world, &mut driver, seed, options)));
     let violation = match result {
         Ok(Ok(())) => return Ok(finish(world, &mut driver)),
         Ok(Err(violation)) => *violation,
-        Err(panic) => Violation { statement: "panic", what: words_of(&panic) },
+        Err(panic) => Violation { statement: "panic", what: words_of(&*panic) },
     };
     let trail = world.trail.as_ref().map_or(Vec::new(), Trail::lines);
-    Err(failure(world.now, violation, trail))
+    let schedule =
+        world.trail.map(|trail| Schedule { seed, options: options.clone(), actions: trail.actions() });
+    Err(Box::new(Failure { seed, at: world.now, violation, trail, schedule }))
 }
 
 fn both_phases(world: &mut World, driver: &mut Driver, seed: u64, options: &Options) -> Check {
@@ -186,11 +205,12 @@ fn finish(mut world: World, driver: &mut Driver) -> Report {
         crate::machine::mix(crate::machine::mix(hash, node.machine.chain), driver.rng.u64(..))
     });
     world.report.reached = world.reached;
+    world.report.operations = world.oracle.clients.into_operations();
     world.report
 }
 
 /// What a panic says.
-fn words_of(panic: &Box<dyn std::any::Any + Send>) -> String {
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
 }

@@ -2,7 +2,8 @@
 #![allow(missing_docs)]
 
 use raft_fuzz::reached::Situation;
-use raft_fuzz::{Options, Report, run};
+use raft_fuzz::simulation::{Schedule, replay, with_remarks};
+use raft_fuzz::{Fault, Options, Report, run};
 
 /// Seeds from here on, `count` of them. Returns what they came to.
 fn all_hold(from: u64, count: u64, nodes: Option<u64>, changes: bool) -> Report {
@@ -49,4 +50,25 @@ fn a_seed_decides_everything() {
         let other = run(seed + 1, &options).map(|report| report.fingerprint);
         assert_ne!(other.ok(), Some(first.fingerprint));
     }
+}
+
+/// A disk that loses a vote lets a node vote twice. The run that shows it is cut down to a few actions, and these still do.
+#[test]
+fn a_failure_is_cut_down_to_what_it_takes() {
+    let options =
+        Options { faults: vec![Fault::Lie], nodes: Some(3), changes: Some(false), ..Options::default() };
+    let failure = (1..200).find_map(|seed| run(seed, &options).err()).unwrap();
+    assert_eq!(failure.violation.statement, "6", "{failure}");
+    let whole = failure.schedule.as_ref().unwrap();
+    let short = failure.shrink().unwrap();
+    assert!(
+        short.len() <= 40 && short.len() < whole.len() / 4,
+        "{} of {}:\n{short}",
+        short.len(),
+        whole.len()
+    );
+    let text = with_remarks(&short, &failure.violation.to_string());
+    let read: Schedule = text.parse().unwrap();
+    assert_eq!(read.to_string(), short.to_string());
+    assert_eq!(replay(&read).unwrap_err().violation.statement, "6");
 }

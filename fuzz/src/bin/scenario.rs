@@ -1,12 +1,13 @@
-//! Runs scripts in etcd's interaction format.
+//! Runs scripts in etcd's interaction format, and replays schedules of the simulation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use clap::Parser;
 use raft_fuzz::scenario::{Outcome, run_file, scripts};
+use raft_fuzz::simulation::{Schedule, TITLE, replay};
 
 /// Runs scripts, shows the first difference of each that fails, and counts. Ends with 1 if any failed.
 #[derive(Debug, Parser)]
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     files.get(at).map(|file| (at, file))
                 } {
-                    if sender.send((at, run_file(file))).is_err() {
+                    if sender.send((at, run_any(file))).is_err() {
                         return;
                     }
                 }
@@ -75,4 +76,17 @@ fn main() -> ExitCode {
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a script, or a schedule, which fails by breaking a statement.
+fn run_any(path: &Path) -> Outcome {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) if text.starts_with(TITLE) => text,
+        Ok(_) | Err(_) => return run_file(path),
+    };
+    match text.parse::<Schedule>().map(|schedule| replay(&schedule)) {
+        Ok(Ok(())) => Outcome::Passed,
+        Ok(Err(failure)) => Outcome::Unreadable(format!("\n{failure}")),
+        Err(error) => Outcome::Unreadable(error),
+    }
 }

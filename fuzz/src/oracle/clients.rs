@@ -83,8 +83,8 @@ impl Clients {
     }
 
     /// What was done.
-    pub fn operations(&self) -> &[Operation] {
-        &self.operations
+    pub fn into_operations(self) -> Vec<Operation> {
+        self.operations
     }
 
     /// Reads that were accepted and not answered.

@@ -86,6 +86,8 @@ pub enum Action {
     Replace(usize),
     /// A node's disk turns out to be readable after all.
     Repair(usize),
+    /// The disk of a node that is down forgets whom it voted for.
+    LoseVote(usize),
     /// The next reads of a node's disk fail.
     FailReads { at: usize, count: u32, fault: ReadFault },
     /// What a node's disk was to fetch is there.

@@ -25,7 +25,7 @@ impl Driver {
             }
             Some(_) => {
                 self.patience[client].1 = 0;
-                return self.perform(world, Action::GiveUp(client), None);
+                return self.perform(world, Action::GiveUp(client));
             }
             None if self.rng.u32(0..100) < 60 => {
                 let first = world.oracle.clients.next_command(client);
@@ -39,7 +39,7 @@ impl Driver {
             }
         };
         self.patience[client] = (world.now + self.rng.u64(300_000..3_000_000), tries + 1);
-        self.perform(world, action, None)?;
+        self.perform(world, action)?;
         if world.oracle.clients.request(client).is_none() {
             self.patience[client].1 = 0;
         }
@@ -86,7 +86,7 @@ impl Driver {
             }
             _ => Action::Campaign(self.rng.usize(0..world.nodes.len())),
         };
-        self.perform(world, action, None)
+        self.perform(world, action)
     }
 
     /// Limits of any size, for a node that runs.

@@ -50,8 +50,8 @@ pub(super) struct Driver {
     pub(super) chaos: bool,
     /// Simulated time from which a client asks again, elsewhere; and how often it did.
     pub(super) patience: [(u64, u32); CLIENTS],
-    due: BinaryHeap<Reverse<(u64, u64, Due)>>,
-    scheduled: u64,
+    due: BinaryHeap<Reverse<(u64, u32, Due)>>,
+    scheduled: u32,
     parcels: Vec<Option<Sent>>,
     free: Vec<usize>,
     watches: Vec<Watch>,
@@ -109,7 +109,11 @@ impl Driver {
     }
 
     /// Does something, and sees to what follows.
-    pub(super) fn perform(&mut self, world: &mut World, action: Action, sent: Option<Sent>) -> Check {
+    pub(super) fn perform(&mut self, world: &mut World, action: Action) -> Check {
+        self.perform_with(world, action, &mut None)
+    }
+
+    fn perform_with(&mut self, world: &mut World, action: Action, sent: &mut Option<Sent>) -> Check {
         world.perform(action, sent)?;
         self.post(world);
         if let Some(at) = node_of(action) {
@@ -223,16 +227,14 @@ impl Driver {
                     let next = world.now + world.nodes[at].options.tick_every;
                     self.schedule(next, Due::Tick(at, life));
                     world.report.ticks += 1;
-                    self.perform(world, Action::Tick(at), None)?;
+                    self.perform(world, Action::Tick(at))?;
                 }
                 Ok(())
             }
             Due::Arrival(slot) => {
                 self.free.push(slot);
-                match self.parcels[slot].take() {
-                    Some(sent) => self.arrive(world, sent),
-                    None => Ok(()),
-                }
+                let mut sent = self.parcels[slot].take();
+                self.arrive(world, &mut sent)
             }
             Due::Write(at, life) => {
                 if self.watches[at].write_due == Some(life) {
@@ -242,7 +244,7 @@ impl Driver {
                     return Ok(());
                 }
                 let count = if self.chaos { self.rng.usize(1..=4) } else { usize::MAX };
-                self.perform(world, Action::Complete { at, count }, None)
+                self.perform(world, Action::Complete { at, count })
             }
             Due::Apply(at, life) => {
                 if self.watches[at].apply_due == Some(life) {
@@ -251,16 +253,14 @@ impl Driver {
                 if world.nodes[at].lives != life {
                     return Ok(());
                 }
-                self.perform(world, Action::Apply(at), None)
+                self.perform(world, Action::Apply(at))
             }
             Due::Start(at) => self.start(world, at),
             Due::Client(client) => self.client(world, client),
             Due::Operator => self.operator(world),
             Due::Fault => self.fault(world),
-            Due::Report { at, peer, finished } => {
-                self.perform(world, Action::Report { at, peer, finished }, None)
-            }
-            Due::Fetched(at) => self.perform(world, Action::Fetched(at), None),
+            Due::Report { at, peer, finished } => self.perform(world, Action::Report { at, peer, finished }),
+            Due::Fetched(at) => self.perform(world, Action::Fetched(at)),
         }
     }
 
@@ -279,14 +279,14 @@ impl Driver {
         until > world.now
     }
 
-    fn arrive(&mut self, world: &mut World, sent: Sent) -> Check {
-        let parcel = sent.parcel;
+    fn arrive(&mut self, world: &mut World, sent: &mut Option<Sent>) -> Check {
+        let Some(parcel) = sent.as_ref().map(|sent| sent.parcel) else { return Ok(()) };
         if parcel.kind == Kind::Snapshot {
             let finished = world.nodes[parcel.to].raw.is_some();
             let report = Due::Report { at: parcel.from, peer: parcel.to, finished };
             self.schedule(world.now + 10_000, report);
         }
-        self.perform(world, Action::Deliver(parcel), Some(sent))
+        self.perform_with(world, Action::Deliver(parcel), sent)
     }
 
     /// A node that is down starts.
@@ -296,12 +296,12 @@ impl Driver {
                 return Ok(());
             }
             // It was to lose power, and nothing came by: now it does.
-            self.perform(world, Action::Crash { at, keep: 0, torn: false }, None)?;
+            self.perform(world, Action::Crash { at, keep: 0, torn: false })?;
         }
         if world.nodes[at].spoilt {
             return self.replace_if_out(world, at);
         }
-        self.perform(world, Action::Start(at), None)?;
+        self.perform(world, Action::Start(at))?;
         self.wind_up(world, at);
         Ok(())
     }
@@ -311,7 +311,7 @@ impl Driver {
         let id = world.nodes[at].id;
         let out = !world.oracle.newest_members().contains(id);
         if out && world.leader().is_some_and(|leader| world.applied(leader) >= world.oracle.changed_at()) {
-            self.perform(world, Action::Replace(at), None)?;
+            self.perform(world, Action::Replace(at))?;
             self.wind_up(world, at);
             return Ok(());
         }
@@ -341,6 +341,7 @@ pub(super) fn node_of(action: Action) -> Option<usize> {
         | Action::Spoil(at)
         | Action::Replace(at)
         | Action::Repair(at)
+        | Action::LoseVote(at)
         | Action::Fetched(at)
         | Action::Campaign(at)
         | Action::Forget(at)

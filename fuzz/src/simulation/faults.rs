@@ -21,6 +21,11 @@ macro_rules! faults {
             /// All of them.
             pub const ALL: &[Fault] = &[$(Fault::$name),*];
 
+            /// The one of this name.
+            pub fn of(text: &str) -> Option<Fault> {
+                Fault::ALL.iter().copied().find(|fault| fault.text() == text)
+            }
+
             /// Its name.
             pub fn text(self) -> &'static str {
                 match self {
@@ -42,6 +47,14 @@ faults! {
     Stuck = "stuck": "A disk does nothing for a while.",
     Pause = "pause": "A node doesn't run for a while.",
     Spoilt = "spoilt": "A disk turns out to be damaged: its node stops, and comes back with an empty one.",
+    Lie = "lie": "A disk loses a vote that it had said to be durable. No promise outlives that: it is for tests of the checks.",
+}
+
+impl Fault {
+    /// Those that a cluster must bear: all but the last.
+    pub fn to_be_borne() -> Vec<Fault> {
+        Fault::ALL.iter().copied().filter(|fault| *fault != Fault::Lie).collect()
+    }
 }
 
 impl Driver {
@@ -53,6 +66,7 @@ impl Driver {
         let after = self.rng.u64(self.plan.fault.0..self.plan.fault.1);
         self.schedule(world.now + after, Due::Fault);
         let fault = match self.rng.u32(0..20) {
+            0..8 if self.plan.faults.contains(&Fault::Lie) => Fault::Lie,
             0..8 => Fault::Crash,
             8 => Fault::Outage,
             9..11 => Fault::Mend,
@@ -114,7 +128,7 @@ impl Driver {
             Fault::Reads => {
                 let fault = if self.rng.bool() { ReadFault::Fetching } else { ReadFault::Error };
                 let count = self.rng.u32(1..5);
-                self.perform(world, Action::FailReads { at, count, fault }, None)?;
+                self.perform(world, Action::FailReads { at, count, fault })?;
             }
             Fault::Stuck => {
                 world.reached.reach(Situation::DiskStuck);
@@ -130,11 +144,17 @@ impl Driver {
                 let micros = self.rng.u64(100_000..5_000_000);
                 self.pause(world, at, micros);
             }
+            Fault::Lie => {
+                self.perform(world, Action::Crash { at, keep: usize::MAX, torn: false })?;
+                self.perform(world, Action::LoseVote(at))?;
+                let after = self.rng.u64(10_000..200_000);
+                self.schedule(world.now + after, Due::Start(at));
+            }
             Fault::Spoilt => {
                 if !self.plan.changes || !self.is_dispensable(world, at) {
                     return Ok(false);
                 }
-                self.perform(world, Action::Spoil(at), None)?;
+                self.perform(world, Action::Spoil(at))?;
                 self.schedule(world.now + 1_000_000, Due::Start(at));
             }
         }
@@ -153,7 +173,7 @@ impl Driver {
             let stages = [Stage::Taken, Stage::Sent, Stage::Written, Stage::Released, Stage::Applied];
             Action::Fuse { at, stage: stages[self.rng.usize(0..stages.len())] }
         };
-        self.perform(world, action, None)?;
+        self.perform(world, action)?;
         let after = self.rng.u64(10_000..self.plan.down);
         self.schedule(world.now + after, Due::Start(at));
         Ok(true)

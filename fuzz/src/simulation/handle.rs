@@ -25,7 +25,8 @@ impl World {
             }
             let mut ready = std::mem::take(&mut self.ready);
             raw.ready_into(&mut ready);
-            self.ready = self.take(at, ready)?;
+            self.take(at, &mut ready)?;
+            self.ready = ready;
         }
         let node = &self.nodes[at];
         if node.raw.as_ref().is_some_and(|raw| raw.hard_state() != node.handed) {
@@ -35,21 +36,21 @@ impl World {
         oracle.after_event(&cx, cause)
     }
 
-    /// Handles a `Ready`: writes it at once and applies, or hands it to the disk and goes on. Gives back its buffers.
-    fn take(&mut self, at: usize, mut ready: Ready) -> Check<Ready> {
+    /// Handles a `Ready`: writes it at once and applies, or hands it to the disk and goes on.
+    fn take(&mut self, at: usize, ready: &mut Ready) -> Check {
         if ready.is_empty() {
             return broken(
                 "ready",
                 format!("has_ready() of node {} was true for an empty one", self.nodes[at].id),
             );
         }
-        self.check_sync(at, &ready)?;
+        self.check_sync(at, ready)?;
         let (oracle, cx) = self.look(at);
-        oracle.on_ready(&cx, &ready)?;
-        self.take_note(at, &mut ready)?;
+        oracle.on_ready(&cx, ready)?;
+        self.take_note(at, ready)?;
         let needs_write = ready.needs_acknowledgement();
         if needs_write && self.blows(at, Stage::Taken)? {
-            return Ok(Ready::default());
+            return Ok(());
         }
         for message in ready.messages.drain(..) {
             self.leaves(at, message)?;
@@ -61,44 +62,44 @@ impl World {
                 node.to_apply.push_back(committed);
             }
             if !needs_write {
-                return Ok(ready);
+                return Ok(());
             }
-            node.disk.submit(ready);
-            return Ok(Ready::default());
+            node.disk.submit(std::mem::take(ready));
+            return Ok(());
         }
         if needs_write && self.blows(at, Stage::Sent)? {
-            return Ok(Ready::default());
+            return Ok(());
         }
         self.finish(at, ready, needs_write)
     }
 
     /// The rest of a `Ready` that is handled synchronously.
-    fn finish(&mut self, at: usize, mut ready: Ready, needs_write: bool) -> Check<Ready> {
+    fn finish(&mut self, at: usize, ready: &mut Ready, needs_write: bool) -> Check {
         if needs_write {
-            self.write_now(at, &ready)?;
+            self.write_now(at, ready)?;
             if self.blows(at, Stage::Written)? {
-                return Ok(Ready::default());
+                return Ok(());
             }
         }
         for message in ready.persisted_messages.drain(..) {
             self.leaves(at, message)?;
         }
         if needs_write && self.blows(at, Stage::Released)? {
-            return Ok(Ready::default());
+            return Ok(());
         }
         self.apply_batch(at, &ready.committed_entries)?;
         if needs_write && self.blows(at, Stage::Applied)? {
-            return Ok(Ready::default());
+            return Ok(());
         }
         let node = &mut self.nodes[at];
-        let Some(raw) = &mut node.raw else { return Ok(ready) };
+        let Some(raw) = &mut node.raw else { return Ok(()) };
         if node.options.advances {
-            let result = raw.advance(std::mem::take(&mut ready));
+            let result = raw.advance(std::mem::take(ready));
             if let Err(error) = result {
                 return broken("ready", format!("node {}: {error}", node.id));
             }
             self.called(at, Cause::Persisted)?;
-            return Ok(ready);
+            return Ok(());
         }
         if needs_write {
             self.acknowledge_written(at, ready.number)?;
@@ -106,7 +107,7 @@ impl World {
         if !ready.committed_entries.is_empty() {
             self.acknowledge_applied(at)?;
         }
-        Ok(ready)
+        Ok(())
     }
 
     /// What must be synced is said to be.

@@ -23,7 +23,7 @@ impl Driver {
     /// before.
     pub(super) fn heal(&mut self, world: &mut World, seed: u64) -> Check {
         self.rng = Rng::with_seed(seed);
-        world.perform(Action::Heal, None)?;
+        world.perform(Action::Heal, &mut None)?;
         world.sent.clear();
         self.calm();
         world.oracle.clients.give_up_all();
@@ -32,9 +32,9 @@ impl Driver {
             world.nodes[at].disk.fail_reads(0, ReadFault::Fetching);
             if world.nodes[at].spoilt && !self.can_spare(world, Set::EMPTY.with(world.nodes[at].id)) {
                 // It can't be taken out, so what is on the disk must be saved.
-                self.perform(world, Action::Repair(at), None)?;
+                self.perform(world, Action::Repair(at))?;
             }
-            self.perform(world, Action::Groups { at, second: None }, None)?;
+            self.perform(world, Action::Groups { at, second: None })?;
             if world.nodes[at].raw.is_some() {
                 // Ticks and writes that were due went with the rest.
                 self.wind_up(world, at);
@@ -46,7 +46,7 @@ impl Driver {
         let dead = self.rng.usize(0..world.nodes.len());
         let spoilt = world.nodes.iter().any(|node| node.spoilt);
         if self.rng.bool() && !spoilt && self.can_spare(world, Set::EMPTY.with(world.nodes[dead].id)) {
-            self.perform(world, Action::Crash { at: dead, keep: 0, torn: false }, None)?;
+            self.perform(world, Action::Crash { at: dead, keep: 0, torn: false })?;
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Driver {
         if let Err(error) = raw.propose(Bytes::from_static(b"after")) {
             return broken("26", format!("a proposal is refused at rest: {error}"));
         }
-        self.perform(world, Action::Ping(leader), None)
+        self.perform(world, Action::Ping(leader))
     }
 
     /// Waits until the cluster is at rest. Returns who leads.
@@ -160,7 +160,7 @@ impl Driver {
             Ok(ConfChangeProposal::Appended { .. }) => {}
             other => return broken("26", format!("a membership change at rest: {other:?}")),
         }
-        self.perform(world, Action::Ping(leader), None)?;
+        self.perform(world, Action::Ping(leader))?;
         self.settle(world, election, "after a membership change")?;
         let wanted = members.after(&change.to_v2());
         if wanted != Some(world.oracle.newest_members()) {
@@ -189,8 +189,8 @@ impl Driver {
             return Ok(());
         }
         world.nodes[at].lossy = true;
-        self.perform(world, Action::Spoil(at), None)?;
-        self.perform(world, Action::Replace(at), None)?;
+        self.perform(world, Action::Spoil(at))?;
+        self.perform(world, Action::Replace(at))?;
         self.wind_up(world, at);
         self.run_until(world, world.now + election)?;
         let lost =
@@ -206,7 +206,7 @@ impl Driver {
                 return broken("27", "no leader while a node is readmitted");
             };
             let action = Action::Change { at: leader, change: Change::of(kind, id), old_format: false };
-            self.perform(world, action, None)?;
+            self.perform(world, action)?;
             self.run_until(world, world.now + election)?;
             if world.nodes[at].raw.is_none() {
                 // It was switched off with those who are out.
@@ -241,7 +241,7 @@ impl Driver {
         if highest.is_some_and(|highest| priority(to) < highest) {
             return Ok(());
         }
-        self.perform(world, Action::Transfer { at: leader, to: Some(to) }, None)?;
+        self.perform(world, Action::Transfer { at: leader, to: Some(to) })?;
         self.run_until(world, world.now + election)?;
         if world.leader() != Some(to) {
             return broken(
@@ -271,12 +271,12 @@ impl Driver {
             let fit = |(_, node): &(usize, &Node)| node.raw.is_some() && members.is_voter(node.id);
             let fit: Vec<usize> = world.nodes.iter().enumerate().filter(fit).map(|(to, _)| to).collect();
             let to = fit.get(self.rng.usize(0..fit.len().max(1))).copied();
-            return self.perform(world, Action::Transfer { at, to }, None);
+            return self.perform(world, Action::Transfer { at, to });
         }
         if let Some(spoilt) = world.nodes.iter().find(|node| node.spoilt && members.contains(node.id)) {
             let joint = members.is_joint();
             let change = if joint { Change::LEAVE } else { Change::of(ConfChangeKind::Remove, spoilt.id) };
-            return self.perform(world, Action::Change { at, change, old_format: false }, None);
+            return self.perform(world, Action::Change { at, change, old_format: false });
         }
         let applied = raw.applied_index() == raw.last_index();
         let knows = |id: NodeId| {
@@ -289,7 +289,7 @@ impl Driver {
         }
         for at in 0..world.nodes.len() {
             if !members.contains(world.nodes[at].id) {
-                self.perform(world, Action::Crash { at, keep: 0, torn: false }, None)?;
+                self.perform(world, Action::Crash { at, keep: 0, torn: false })?;
             }
         }
         Ok(())

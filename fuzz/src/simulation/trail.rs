@@ -14,7 +14,7 @@ const EVENTS: usize = 60;
 /// The actions of a run, and its last events in words.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trail {
-    pub(super) actions: Vec<(u64, Action)>,
+    actions: Vec<(u64, Action)>,
     lines: VecDeque<(Option<usize>, String)>,
     /// What is being done.
     head: String,
@@ -23,7 +23,7 @@ pub(super) struct Trail {
 impl Trail {
     pub(super) fn begin(&mut self, now: u64, action: Action, message: Option<&Message>) {
         self.actions.push((now, action));
-        let what = message.map_or_else(|| format!("{action:?}"), describe);
+        let what = message.map_or_else(|| action.to_string(), describe);
         self.head = format!("{:>12.6} {what}", now as f64 / 1e6);
     }
 
@@ -37,6 +37,13 @@ impl Trail {
         for line in left {
             self.lines.push_back((at, format!("{:>14} {line}", ">")));
         }
+    }
+
+    /// Everything that happened, up to the demand.
+    pub(super) fn actions(mut self) -> Vec<(u64, Action)> {
+        let healed = self.actions.iter().position(|(_, action)| *action == Action::Heal);
+        self.actions.truncate(healed.map_or(usize::MAX, |at| at + 1));
+        self.actions
     }
 
     /// The last events.

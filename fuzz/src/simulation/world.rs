@@ -33,7 +33,7 @@ pub(super) struct World {
     pub(super) sent: Vec<Sent>,
     /// What happened, if somebody wants to know.
     pub(super) trail: Option<Trail>,
-    pub(super) ready: raft_core::Ready,
+    pub(super) ready: Box<raft_core::Ready>,
     numbers: Vec<u32>,
 }
 
@@ -48,7 +48,7 @@ impl World {
             report: Report::default(),
             sent: Vec::new(),
             trail: None,
-            ready: raft_core::Ready::default(),
+            ready: Box::default(),
             numbers: vec![0; count * count * Kind::ALL.len()],
         }
     }
@@ -63,7 +63,7 @@ impl World {
     ///
     /// # Errors
     /// A statement that doesn't hold.
-    pub(super) fn perform(&mut self, action: Action, sent: Option<Sent>) -> Check {
+    pub(super) fn perform(&mut self, action: Action, sent: &mut Option<Sent>) -> Check {
         self.report.events += 1;
         if let Some(trail) = &mut self.trail {
             trail.begin(self.now, action, sent.as_ref().map(|sent| &sent.message));
@@ -78,10 +78,10 @@ impl World {
         result
     }
 
-    fn carry_out(&mut self, action: Action, sent: Option<Sent>) -> Check {
+    fn carry_out(&mut self, action: Action, sent: &mut Option<Sent>) -> Check {
         match action {
             Action::Tick(at) => self.tick(at),
-            Action::Deliver(_) => sent.map_or(Ok(()), |sent| self.deliver(sent)),
+            Action::Deliver(_) => self.deliver(sent),
             Action::Complete { at, count } => self.complete(at, count),
             Action::Apply(at) => self.apply(at),
             Action::Crash { at, keep, torn } => self.crash(at, keep, torn),
@@ -99,6 +99,13 @@ impl World {
             Action::Repair(at) => {
                 self.nodes[at].spoilt = false;
                 self.start(at)
+            }
+            Action::LoseVote(at) => {
+                let node = &self.nodes[at];
+                if node.raw.is_none() {
+                    node.disk.lose_vote();
+                }
+                Ok(())
             }
             Action::FailReads { at, count, fault } => {
                 self.nodes[at].disk.fail_reads(count, fault);
@@ -169,16 +176,19 @@ impl World {
         self.drain(at, Cause::Tick)
     }
 
-    fn deliver(&mut self, Sent { parcel, disks, message }: Sent) -> Check {
-        let Parcel { from, to: at, .. } = parcel;
-        if disks != (self.nodes[from].disks, self.nodes[at].disks) || self.nodes[at].raw.is_none() {
+    fn deliver(&mut self, sent: &mut Option<Sent>) -> Check {
+        let Some(Sent { parcel: Parcel { from, to: at, .. }, disks, message }) = sent else { return Ok(()) };
+        let at = *at;
+        if *disks != (self.nodes[*from].disks, self.nodes[at].disks) || self.nodes[at].raw.is_none() {
             return Ok(());
         }
         self.report.delivered += 1;
-        let summary = Summary::of(&message);
+        let summary = Summary::of(message);
         let (oracle, cx) = self.look(at);
-        oracle.before_step(&cx, &summary, &message);
-        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        oracle.before_step(&cx, &summary, message);
+        let (Some(raw), Some(Sent { message, .. })) = (&mut self.nodes[at].raw, sent.take()) else {
+            return Ok(());
+        };
         let result = raw.step(message);
         let (oracle, cx) = self.look(at);
         oracle.after_step(&cx, &summary, &result)?;

@@ -27,7 +27,6 @@ mod election;
 mod explain;
 mod faults_of_etcd;
 mod given_snapshots;
-mod guards;
 mod hostile;
 mod joint;
 mod layering;
