@@ -5,9 +5,9 @@
 //! can't keep up, lines are dropped, and a line says how many.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -30,13 +30,50 @@ enum Line {
     Finish,
 }
 
-/// A log that is appended to a file.
+/// When a log's file has so many bytes, another is begun.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// A log that is appended to a file, and to another when that is full. The one before is kept, as `NAME.1`.
 ///
 /// # Errors
 /// The file can't be opened, or no thread be started.
 pub(crate) fn to_file(path: &Path, level: Level) -> io::Result<(Logger, LogWriter)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
-    start(file, level)
+    start(LogFile::open(path, FILE_BYTES)?, level)
+}
+
+/// A file that makes room for another when it's full.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    limit: u64,
+}
+
+impl LogFile {
+    fn open(path: &Path, limit: u64) -> io::Result<LogFile> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(LogFile { path: path.to_path_buf(), file, bytes, limit })
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(lines)?;
+        self.bytes = self.bytes.saturating_add(written as u64);
+        Ok(written)
+    }
+
+    /// The moment between two lines.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.bytes >= self.limit {
+            let mut before = self.path.clone().into_os_string();
+            before.push(".1");
+            std::fs::rename(&self.path, before)?;
+            *self = LogFile::open(&self.path, self.limit)?;
+        }
+        Ok(())
+    }
 }
 
 /// A log on the standard error.
@@ -240,6 +277,21 @@ impl Serializer for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_file_makes_room_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        std::fs::write(&path, "0123456\n").unwrap();
+        let mut log = LogFile::open(&path, 16).unwrap();
+        for line in ["a23456\n", "b23456\n", "c23456\n", "d2345678901234567\n", "e\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+            log.flush().unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "e\n");
+        let before = std::fs::read_to_string(dir.path().join("log.jsonl.1")).unwrap();
+        assert_eq!(before, "c23456\nd2345678901234567\n");
+    }
 
     #[test]
     fn lines_are_json_and_all_of_them_are_written() {

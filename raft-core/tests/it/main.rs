@@ -27,6 +27,7 @@ mod election;
 mod explain;
 mod faults_of_etcd;
 mod given_snapshots;
+mod guards;
 mod hostile;
 mod joint;
 mod layering;

@@ -37,6 +37,9 @@ const BATCH_BYTES: usize = 8 << 20;
 /// the log many times larger than what it holds.
 const SNAPSHOT_BYTES: u64 = 256 << 20;
 
+/// After so many election time-outs a snapshot that couldn't be made is tried again: the disk was full, perhaps.
+const SNAPSHOT_RETRY: u64 = 10;
+
 /// What a node is made of.
 pub(crate) struct Parts {
     pub(crate) config: Config,
@@ -107,6 +110,7 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         snapshot: snapshot.index,
         bytes_since: 0,
         making_snapshot: None,
+        retry_snapshot: None,
         refusals: BTreeMap::new(),
         log,
     };
@@ -153,6 +157,8 @@ struct Core {
     /// Bytes of commands that were applied since the last snapshot was begun.
     bytes_since: u64,
     making_snapshot: Option<Index>,
+    /// The tick at which one is tried again that couldn't be made.
+    retry_snapshot: Option<u64>,
     /// Why a message of each peer was last refused.
     refusals: BTreeMap<NodeId, String>,
     log: Logger,
@@ -453,9 +459,14 @@ impl Core {
         }
         let enough =
             applied.since(self.snapshot) >= self.snapshot_every || self.bytes_since >= SNAPSHOT_BYTES;
-        if !enough && self.reader.wanted_snapshot().is_none() {
+        let due = match self.retry_snapshot {
+            Some(tick) => self.ticks >= tick,
+            None => enough || self.reader.wanted_snapshot().is_some(),
+        };
+        if !due {
             return;
         }
+        self.retry_snapshot = None;
         self.making_snapshot = Some(applied);
         self.bytes_since = 0;
         let metadata =
@@ -480,17 +491,18 @@ impl Core {
     }
 
     fn snapshot_made(&mut self, made: Result<Snapshot, String>) {
-        // After a failure too the next is tried only when as much was applied again.
-        if let Some(index) = self.making_snapshot.take() {
-            self.snapshot = self.snapshot.max(index);
-        }
+        self.making_snapshot = None;
         match made {
             Ok(snapshot) => {
+                self.snapshot = self.snapshot.max(snapshot.metadata.index);
                 info!(self.log, "made a snapshot"; "index" => snapshot.metadata.index.get());
                 // The disk's thread has ended only if it failed, and said so.
                 let _ = self.jobs.send(Job::Record(snapshot));
             }
-            Err(reason) => error!(self.log, "can't make a snapshot"; "reason" => reason),
+            Err(reason) => {
+                error!(self.log, "can't make a snapshot"; "reason" => reason);
+                self.retry_snapshot = Some(self.ticks + SNAPSHOT_RETRY * u64::from(self.election_ticks));
+            }
         }
     }
 

@@ -51,3 +51,19 @@ fn a_follower_behind_the_log_gets_a_snapshot() {
     let again = request(cluster.nodes[behind].http, "PUT", "/kv/once?expect-absent", &headers, b"v").unwrap();
     assert_eq!(again.status, 204, "the retry gets the first outcome");
 }
+
+#[test]
+fn a_snapshot_that_could_not_be_made_is_tried_again_without_another_write() {
+    let mut cluster = Cluster::start(1, &["--snapshot-every", "50", "--tick-ms", "10"]);
+    let node = &cluster.nodes[0];
+    // What stands in the place of the first unfinished file makes it fail.
+    std::fs::create_dir(node.dir.join("snapshot-0.tmp")).unwrap();
+    for n in 0..60 {
+        assert_eq!(node.put(&format!("/kv/{n}"), "v").unwrap().status, 204);
+    }
+    let failed = || node.log().iter().filter(|line| line["msg"] == "can't make a snapshot").count();
+    wait_until("it fails", || failed() > 0);
+    wait_until("it is made", || node.status().is_some_and(|status| status["snapshot"].as_u64() >= Some(50)));
+    assert_eq!(failed(), 1);
+    cluster.nodes[0].stop();
+}
