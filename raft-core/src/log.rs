@@ -20,13 +20,13 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::ops::Range;
 
-use raft_proto::{Entry, HardState, Heartbeat, Index, LogPosition, Snapshot, Term};
+use raft_proto::{Entries, Entry, HardState, Heartbeat, Index, LogPosition, Snapshot, Term};
 
 use crate::config::Config;
 use crate::error::{AckError, StartError};
 use crate::storage::{Inconsistency, Storage, StorageError};
 
-pub(crate) use in_flight::{OwnAnswer, Write};
+pub(crate) use in_flight::{Own, OwnAnswer, Write};
 
 use in_flight::InFlight;
 use pages::Pages;
@@ -257,15 +257,22 @@ impl<S: Storage> RaftLog<S> {
         last >= self.last()
     }
 
-    /// Appends to `into` the entries from `first` on, up to `max_bytes` of them; at least one if there is one.
-    pub(crate) fn entries_from(
-        &self,
-        first: Index,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        let end = self.last().index.next();
-        self.read(first..end, max_bytes, into, true)
+    /// The entries from `first` on, up to `max_bytes` of them; at least one if there is one.
+    pub(crate) fn batch_from(&self, first: Index, max_bytes: u64) -> Result<Entries, StorageError> {
+        if first > self.unstable.base().index {
+            // What a leader sends is nearly always what it has just appended: the batch is made in one allocation.
+            let mut bytes: u64 = 0;
+            let fits = |entry: &&Entry| {
+                let is_first = bytes == 0;
+                bytes = bytes.saturating_add(entry.encoded_len());
+                is_first || bytes <= max_bytes
+            };
+            let count = self.unstable.from(first).take_while(fits).count();
+            return Ok(self.unstable.from(first).take(count).cloned().collect());
+        }
+        let mut entries = Vec::new();
+        self.read(first..self.last().index.next(), max_bytes, &mut entries, true)?;
+        Ok(entries.into())
     }
 
     /// Reads entries, first from the storage, then from the unstable part. With `always_one` the first entry comes
@@ -448,9 +455,10 @@ impl<S: Storage> RaftLog<S> {
         number: u64,
         term: Term,
         snapshot: Option<Index>,
-        own: Vec<OwnAnswer>,
+        own: &mut Vec<OwnAnswer>,
     ) {
         let covers = if self.unstable.is_empty() { None } else { Some(self.last().index) };
+        let own = self.in_flight.keep(own);
         self.in_flight.push(Write { number, term, covers, snapshot, own });
     }
 
@@ -472,6 +480,11 @@ impl<S: Storage> RaftLog<S> {
             self.applied = index;
             self.pages.on_applied(index);
         }
+    }
+
+    /// A buffer of a write that is done with.
+    pub(crate) fn reuse(&mut self, own: Vec<OwnAnswer>) {
+        self.in_flight.reuse(own);
     }
 
     /// The write of this number, if it is in flight.

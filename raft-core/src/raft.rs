@@ -33,7 +33,7 @@ use crate::error::{
     AckError, CampaignError, ForgetLeaderError, ProposeError, ReadError, SnapshotRequestError, StepError,
     TransferError,
 };
-use crate::log::{AppendError, AppendPlan, OwnAnswer};
+use crate::log::{AppendError, AppendPlan};
 use crate::membership::ConfChangeError;
 use crate::report::{
     ConfChangeRefusal, DroppedRead, Proposal, ReadMode, RoleKind, SnapshotStatus, SoftState, TransferEnd,
@@ -458,13 +458,15 @@ impl<S: Storage> Raft<S> {
     /// or an acknowledgement of a term that is over counts no more than a late one from elsewhere.
     pub(crate) fn on_persisted(&mut self, number: u64) {
         while let Some(mut write) = self.common.log.acknowledge_write(number) {
-            for OwnAnswer { message, .. } in core::mem::take(&mut write.own) {
-                if let Err(error) = self.receive(message) {
+            let me = self.common.id();
+            for answer in write.own.drain(..) {
+                if let Err(error) = self.receive(answer.message(me)) {
                     debug!(self.common.trace, "own answer failed", "error" => error);
                 }
             }
             self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
+            self.common.log.reuse(write.own);
         }
         if self.common.log.pending_snapshot().is_none() {
             self.common.applied_membership = None;

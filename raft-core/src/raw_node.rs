@@ -377,9 +377,10 @@ impl<S: Storage> RawNode<S> {
 
     /// What this node tells itself when the `Ready` of this number is durable: its own vote, its own acknowledgements. For
     /// traces. Each comes with the number of `persisted_messages` that came before it.
-    pub fn own_answers(&self, number: u64) -> impl Iterator<Item = (usize, &Message)> {
+    pub fn own_answers(&self, number: u64) -> impl Iterator<Item = (usize, Message)> {
+        let me = self.id();
         let write = self.raft.common.log.write_in_flight(number);
-        write.into_iter().flat_map(|write| &write.own).map(|own| (own.after, &own.message))
+        write.into_iter().flat_map(|write| &write.own).map(move |own| (own.after, own.message(me)))
     }
 
     /// The settings that it runs with.

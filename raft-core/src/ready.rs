@@ -5,7 +5,6 @@ use core::hash::{Hash, Hasher};
 
 use raft_proto::{Entry, HardState, Message, Snapshot};
 
-use crate::log::OwnAnswer;
 use crate::raft::Raft;
 use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
@@ -191,18 +190,11 @@ impl HandedOut {
         core::mem::swap(&mut ready.dropped_reads, &mut outbox.dropped_reads);
         core::mem::swap(&mut ready.transfers, &mut outbox.transfers);
         core::mem::swap(&mut ready.vote_requests_after, &mut outbox.vote_requests_after);
-        let mut own = Vec::new();
-        for message in outbox.held.drain(..) {
-            if message.to == common.config.id {
-                own.push(OwnAnswer { after: ready.persisted_messages.len(), message });
-            } else {
-                ready.persisted_messages.push(message)
-            }
-        }
-        ready.has_own_answers = !own.is_empty();
+        core::mem::swap(&mut ready.persisted_messages, &mut outbox.held);
+        ready.has_own_answers = !outbox.own.is_empty();
         if ready.needs_acknowledgement() {
             let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
-            common.log.on_write_handed_out(self.number, common.term, snapshot, own);
+            common.log.on_write_handed_out(self.number, common.term, snapshot, &mut outbox.own);
         }
     }
 }

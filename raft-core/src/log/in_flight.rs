@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
-use raft_proto::{Index, Message, Term};
+use raft_proto::{AppendEntriesReply, Body, Index, Message, NodeId, Term, VoteReply};
 
 /// A write that was handed out.
 #[derive(Clone, Debug)]
@@ -42,21 +42,60 @@ impl Hash for Write {
     }
 }
 
-/// Something that a node tells itself.
-#[derive(Clone, Debug, Hash)]
+/// Something that a node tells itself. It becomes a message only when it is told.
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct OwnAnswer {
     /// How many of the `Ready`'s `persisted_messages` came before it.
     pub(crate) after: usize,
-    pub(crate) message: Message,
+    pub(crate) term: Term,
+    pub(crate) what: Own,
+}
+
+/// What a node can tell itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Own {
+    /// It has its own log up to here.
+    Accepted(Index),
+    /// It votes for itself.
+    Vote,
+    /// It would.
+    PreVote,
+}
+
+impl OwnAnswer {
+    /// The message of this node to itself.
+    pub(crate) fn message(self, me: NodeId) -> Message {
+        let body = match self.what {
+            Own::Accepted(index) => Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }),
+            Own::Vote => Body::RequestVoteReply(VoteReply::Granted),
+            Own::PreVote => Body::PreVoteReply(VoteReply::Granted),
+        };
+        Message { from: me, to: me, term: self.term, body }
+    }
 }
 
 /// The writes in flight, in order.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct InFlight {
     writes: VecDeque<Write>,
+    /// An empty buffer for the next write that has something to tell.
+    spare: Vec<OwnAnswer>,
 }
 
 impl InFlight {
+    /// What is to be told with a write, moved out of where it was gathered.
+    pub(crate) fn keep(&mut self, own: &mut Vec<OwnAnswer>) -> Vec<OwnAnswer> {
+        if own.is_empty() { Vec::new() } else { core::mem::replace(own, core::mem::take(&mut self.spare)) }
+    }
+
+    /// A buffer of a write that is done with.
+    pub(crate) fn reuse(&mut self, mut own: Vec<OwnAnswer>) {
+        own.clear();
+        if own.capacity() > 0 {
+            self.spare = own;
+        }
+    }
+
     pub(crate) fn push(&mut self, write: Write) {
         self.writes.push_back(write);
     }

@@ -84,6 +84,16 @@ fn log_of(stored_terms: &[u64], unstable_terms: &[u64]) -> RaftLog<MemoryStorage
 /// All of a log that can be read.
 fn all_of<S: Storage>(log: &RaftLog<S>) -> Vec<Entry> {
     let mut entries = Vec::new();
-    log.entries_from(log.first_index().unwrap(), u64::MAX, &mut entries).unwrap();
+    entries_from(log, log.first_index().unwrap(), u64::MAX, &mut entries).unwrap();
     entries
+}
+
+/// What can be read from `first` on.
+fn entries_from<S: Storage>(
+    log: &RaftLog<S>,
+    first: Index,
+    max_bytes: u64,
+    into: &mut Vec<Entry>,
+) -> Result<(), crate::storage::StorageError> {
+    log.read(first..log.last().index.next(), max_bytes, into, true)
 }

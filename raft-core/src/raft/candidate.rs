@@ -6,6 +6,7 @@ use raft_proto::{Body, LogPosition, NodeId, RequestVote, Term, VoteReply};
 
 use super::common::{Common, Next, Timer};
 use super::election::{self, Ballot};
+use crate::log::Own;
 use crate::quorum::VoteResult;
 use crate::storage::Storage;
 use crate::trace::info;
@@ -29,13 +30,14 @@ impl Candidate {
     ) -> Candidate {
         let request = RequestVote { last: common.log.last(), by_transfer, priority: common.config.priority };
         let voters: Vec<NodeId> = common.membership.voters().voters().collect();
+        let me = common.id();
         for to in voters {
-            let body = match ballot {
-                _ if to == common.id() => election::reply(ballot, VoteReply::Granted),
-                Ballot::PreVote => Body::PreVote(request),
-                Ballot::Vote => Body::RequestVote(request),
-            };
-            common.send_in_term(to, term, body);
+            match ballot {
+                Ballot::PreVote if to == me => common.tell_self(term, Own::PreVote),
+                Ballot::Vote if to == me => common.tell_self(term, Own::Vote),
+                Ballot::PreVote => common.send_in_term(to, term, Body::PreVote(request)),
+                Ballot::Vote => common.send_in_term(to, term, Body::RequestVote(request)),
+            }
         }
         Candidate { ballot, votes: Vec::new() }
     }

@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::outbox::Outbox;
 use super::rng::Rng;
 use crate::config::Config;
-use crate::log::RaftLog;
+use crate::log::{Own, RaftLog};
 use crate::membership::Configuration;
 use crate::report::{Counters, DataLoss, DroppedRead};
 use crate::storage::{Storage, StorageError};
@@ -135,6 +135,11 @@ impl<S: Storage> Common<S> {
     /// Sends a message of this term.
     pub(crate) fn send(&mut self, to: NodeId, body: Body) {
         self.send_in_term(to, self.term, body);
+    }
+
+    /// Tells this node itself something, as soon as what it says is durable: it counts like the answer of any other.
+    pub(crate) fn tell_self(&mut self, term: Term, what: Own) {
+        self.outbox.tell_self(term, what, self.config.batch_appends);
     }
 
     /// Sends a message of another term.

@@ -8,11 +8,12 @@ mod transfer;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use raft_proto::{AppendEntriesReply, Body, Entries, Entry, Index, NodeId, Payload};
+use raft_proto::{Entries, Entry, Index, NodeId, Payload};
 
 use super::common::{Common, Next, Timer};
 use crate::config::Config;
 use crate::error::ProposeError;
+use crate::log::Own;
 use crate::progress::{Progress, ProgressTable, Window};
 use crate::report::{ConfChangeRefusal, TransferEnd};
 use crate::storage::Storage;
@@ -169,7 +170,7 @@ impl Leader {
         });
         common.log.append(prev, entries);
         let index = common.log.last().index;
-        common.send(common.id(), Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }));
+        common.tell_self(term, Own::Accepted(index));
     }
 
     /// One tick: check the quorum (thesis §6.2), send heartbeats.

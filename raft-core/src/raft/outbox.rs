@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
-use raft_proto::{Body, Message};
+use raft_proto::{Body, Message, Term};
 
+use crate::log::{Own, OwnAnswer};
 use crate::report::{DroppedRead, ReadState, TransferOutcome};
 
 /// What waits for the next `Ready`.
@@ -11,8 +12,10 @@ use crate::report::{DroppedRead, ReadState, TransferOutcome};
 pub(crate) struct Outbox {
     /// May leave at once.
     pub(crate) messages: Vec<Message>,
-    /// May leave when everything that is unstable by the next `Ready` is durable. Some are addressed to the node itself.
+    /// May leave when everything that is unstable by the next `Ready` is durable.
     pub(crate) held: Vec<Message>,
+    /// What the node tells itself then.
+    pub(crate) own: Vec<OwnAnswer>,
     /// How many of `messages` there were when each of the held requests for votes was made.
     pub(crate) vote_requests_after: Vec<usize>,
     pub(crate) read_states: Vec<ReadState>,
@@ -33,9 +36,23 @@ impl Outbox {
         }
     }
 
+    /// The node tells itself something. With `replace` an acknowledgement takes the place of the last one of this term, which
+    /// says less.
+    pub(crate) fn tell_self(&mut self, term: Term, what: Own, replace: bool) {
+        let after = self.held.len();
+        let same = |last: &OwnAnswer| {
+            last.term == term && matches!((last.what, what), (Own::Accepted(_), Own::Accepted(_)))
+        };
+        match self.own.last_mut().filter(|last| replace && same(last)) {
+            Some(last) => *last = OwnAnswer { after, term, what },
+            None => self.own.push(OwnAnswer { after, term, what }),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.held.is_empty()
+            && self.own.is_empty()
             && self.read_states.is_empty()
             && self.dropped_reads.is_empty()
             && self.transfers.is_empty()

@@ -118,7 +118,7 @@ fn lie(entries: &'static [(u64, u64)]) -> Inconsistency {
     let log = faulty_log();
     log.storage().set(Call::Entries, Fault::Entries(entries));
     let mut read = Vec::from([entry(9, 99)]);
-    let error = log.entries_from(at(3), u64::MAX, &mut read).unwrap_err();
+    let error = super::entries_from(&log, at(3), u64::MAX, &mut read).unwrap_err();
     assert_eq!(named(&read), [(9, 99)], "what was there stays, and nothing comes");
     let StorageError::Inconsistent(how) = error else { panic!("{entries:?}: {error:?}") };
     how
@@ -161,7 +161,7 @@ fn a_short_answer_is_none_of_these() {
     let log = faulty_log();
     log.storage().set(Call::Entries, Fault::Entries(&[(2, 3)]));
     let mut read = Vec::new();
-    log.entries_from(at(3), u64::MAX, &mut read).unwrap();
+    super::entries_from(&log, at(3), u64::MAX, &mut read).unwrap();
     assert_eq!(named(&read), [(2, 3)], "and what isn't stored doesn't follow a gap");
 }
 
@@ -171,10 +171,10 @@ fn a_read_that_breaks_in_the_middle_gives_nothing() {
         let log = faulty_log();
         log.storage().set(Call::Entries, fault);
         let mut read = Vec::from([entry(9, 99)]);
-        assert!(log.entries_from(at(3), u64::MAX, &mut read).is_err());
+        assert!(super::entries_from(&log, at(3), u64::MAX, &mut read).is_err());
         assert_eq!(named(&read), [(9, 99)]);
         read.clear();
-        log.entries_from(at(7), u64::MAX, &mut read).unwrap();
+        super::entries_from(&log, at(7), u64::MAX, &mut read).unwrap();
         assert_eq!(named(&read), [(4, 7)], "what isn't stored can be read");
     }
 }

@@ -29,7 +29,7 @@ impl Writer {
         let mut entries = Vec::new();
         let snapshot = self.log.hand_out_unwritten(&mut entries).map(|snapshot| snapshot.metadata.index);
         self.number += 1;
-        self.log.on_write_handed_out(self.number, Term::new(term), snapshot, Vec::new());
+        self.log.on_write_handed_out(self.number, Term::new(term), snapshot, &mut Vec::new());
         (self.number, named(&entries))
     }
 

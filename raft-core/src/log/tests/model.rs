@@ -185,7 +185,7 @@ impl Life {
         let index = snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
         self.writes.push((snapshot, entries));
         let number = Life::number(self.writes.len());
-        self.log.on_write_handed_out(number, Term::new(self.term), index, Vec::new());
+        self.log.on_write_handed_out(number, Term::new(self.term), index, &mut Vec::new());
     }
 
     fn write(&mut self) {

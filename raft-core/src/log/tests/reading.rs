@@ -46,7 +46,7 @@ fn a_snapshot_replaces_the_whole_log() {
     assert_eq!(log.term(at(4)).unwrap(), Term::new(2));
     assert!(matches!(log.term(at(3)), Err(StorageError::Compacted)), "what is stored is of another log");
     assert!(matches!(log.term(at(5)), Err(StorageError::Unavailable)));
-    let error = log.entries_from(at(3), 100, &mut Vec::new()).unwrap_err();
+    let error = super::entries_from(&log, at(3), 100, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, StorageError::Compacted));
     log.append(position(2, 4), entries_behind(4, &[2, 3]));
     assert_eq!(named(&all_of(&log)), [(2, 5), (3, 6)]);
@@ -166,7 +166,8 @@ proptest! {
             expected.push(entry.clone());
         }
         let mut read = Vec::from([entry(9, 99)]);
-        log.entries_from(at(first), limit, &mut read).unwrap();
-        prop_assert_eq!(read, expected, "behind what was there");
+        super::entries_from(&log, at(first), limit, &mut read).unwrap();
+        prop_assert_eq!(&read, &expected, "behind what was there");
+        prop_assert_eq!(&log.batch_from(at(first), limit).unwrap()[..], &expected[1..], "as a batch");
     }
 }

@@ -1,7 +1,5 @@
 //! Sending the log, and counting the acknowledgements (§5.3, §5.4; pipelining: thesis §10.2.1).
 
-use alloc::vec::Vec;
-
 use raft_proto::{
     AppendEntries, Body, Entries, Heartbeat, Index, InstallSnapshot, LogPosition, NodeId, Snapshot,
     SnapshotMetadata,
@@ -29,7 +27,6 @@ pub(super) enum Empty {
 pub(super) struct Batch {
     first: Index,
     entries: Entries,
-    scratch: Vec<raft_proto::Entry>,
 }
 
 impl Batch {
@@ -39,9 +36,7 @@ impl Batch {
             return Ok(Entries::default());
         }
         if self.entries.is_empty() || self.first != first {
-            self.scratch.clear();
-            common.log.entries_from(first, common.config.max_message_bytes, &mut self.scratch)?;
-            self.entries = self.scratch.drain(..).collect();
+            self.entries = common.log.batch_from(first, common.config.max_message_bytes)?;
             self.first = first;
         }
         Ok(self.entries.clone())
