@@ -16,9 +16,11 @@ mod snapshot;
 mod start;
 mod term_gate;
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, ConfChangeV2, ConfState, Entries, Heartbeat, Index, Message,
+    AppendEntries, AppendEntriesReply, Body, ConfChangeV2, ConfState, Entry, Heartbeat, Index, Message,
     NodeId, Snapshot, Term,
 };
 
@@ -215,7 +217,7 @@ impl<S: Storage> Raft<S> {
             }
             (Prepared::Plain(Body::TimeoutNow), Role::Follower(_)) => election::on_timeout_now(common),
             (Prepared::Plain(Body::Propose(propose)), _) => {
-                self.propose(from, propose.entries)?;
+                self.propose(from, &mut propose.entries.to_vec())?;
                 Next::Stay
             }
             (Prepared::Plain(Body::ReadIndex(read)), Role::Follower(follower)) => {
@@ -287,11 +289,11 @@ impl<S: Storage> Raft<S> {
         self.campaign_by_timeout()
     }
 
-    /// Proposes entries; `from` is the node whose caller wants them.
+    /// Proposes entries, which are taken out of their buffer; `from` is the node whose caller wants them.
     pub(crate) fn propose(
         &mut self,
         from: NodeId,
-        entries: Entries,
+        entries: &mut Vec<Entry>,
     ) -> Result<(Proposal, Option<ConfChangeRefusal>), ProposeError> {
         if entries.is_empty() {
             return Err(ProposeError::Empty);
@@ -303,7 +305,7 @@ impl<S: Storage> Raft<S> {
             }
             Role::Candidate(_) => Err(ProposeError::Campaigning),
             Role::Leader(leader) => {
-                let Appended { first, last, refused } = leader.propose(common, &entries)?;
+                let Appended { first, last, refused } = leader.propose(common, entries)?;
                 Ok((Proposal::Appended { term: common.term, first, last }, refused))
             }
         }

@@ -7,8 +7,7 @@ use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use raft_proto::{
-    ConfChange, ConfChangeV2, ConfState, Entries, Entry, HardState, Index, LogPosition, Message, NodeId,
-    Payload, Term,
+    ConfChange, ConfChangeV2, ConfState, Entry, HardState, Index, LogPosition, Message, NodeId, Payload, Term,
 };
 
 use crate::config::{Config, ConfigError};
@@ -47,7 +46,12 @@ use crate::trace::Trace;
 pub struct RawNode<S> {
     raft: Raft<S>,
     handed_out: HandedOut,
+    /// An empty buffer for the entries of the next proposal.
+    proposed: Vec<Entry>,
 }
+
+/// A buffer for more entries than this is given back.
+const KEEP_PROPOSED: usize = 64;
 
 impl<S: Storage> RawNode<S> {
     /// A node that continues from what its storage holds.
@@ -70,7 +74,7 @@ impl<S: Storage> RawNode<S> {
 
     fn start(config: Config, storage: S, trace: Trace) -> Result<RawNode<S>, StartError> {
         let raft = Raft::new(config, storage, trace)?;
-        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft })
+        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft, proposed: Vec::new() })
     }
 
     // -- inputs
@@ -104,8 +108,14 @@ impl<S: Storage> RawNode<S> {
     /// As [`propose`](RawNode::propose).
     pub fn propose_batch(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposal, ProposeError> {
         let entry = |data| Entry { payload: Payload::Normal(data), ..Entry::default() };
-        let entries: Entries = data.into_iter().map(entry).collect();
-        self.raft.propose(self.id(), entries).map(|(proposal, _)| proposal)
+        let mut entries = core::mem::take(&mut self.proposed);
+        entries.extend(data.into_iter().map(entry));
+        let result = self.raft.propose(self.id(), &mut entries);
+        entries.clear();
+        if entries.capacity() <= KEEP_PROPOSED {
+            self.proposed = entries;
+        }
+        result.map(|(proposal, _)| proposal)
     }
 
     /// A change of the membership (thesis §4). It is made when its entry is applied: the caller decodes nothing, it finds
@@ -128,7 +138,7 @@ impl<S: Storage> RawNode<S> {
 
     fn propose_change(&mut self, payload: Payload) -> Result<ConfChangeProposal, ProposeError> {
         let entry = Entry { payload, ..Entry::default() };
-        let result = self.raft.propose(self.id(), core::iter::once(entry).collect())?;
+        let result = self.raft.propose(self.id(), &mut alloc::vec![entry])?;
         Ok(match result {
             (Proposal::Appended { term, last, .. }, None) => {
                 ConfChangeProposal::Appended { term, index: last }
@@ -498,7 +508,7 @@ impl<S: Storage> RawNode<S> {
     /// `Ready`s and the counters, which decide nothing; and the random numbers, which decide the next election time-out only,
     /// so the caller must set it itself, after each call ([`set_election_timeout`](RawNode::set_election_timeout)).
     pub fn hash_state(&self, state: &mut impl Hasher) {
-        let RawNode { raft: Raft { common, role }, handed_out } = self;
+        let RawNode { raft: Raft { common, role }, handed_out, proposed: _ } = self;
         (common, role, handed_out).hash(state);
     }
 

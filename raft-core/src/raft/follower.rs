@@ -1,10 +1,11 @@
 //! A follower (§5.2).
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Entries, Heartbeat, Index, NodeId, Propose, ReadIndex,
+    AppendEntries, AppendEntriesReply, Body, Entry, Heartbeat, Index, NodeId, Propose, ReadIndex,
     ReadIndexReply, Snapshot, TransferLeader,
 };
 
@@ -126,12 +127,13 @@ impl Follower {
         &mut self,
         common: &mut Common<S>,
         from: NodeId,
-        entries: Entries,
+        entries: &mut Vec<Entry>,
     ) -> Result<NodeId, ProposeError> {
         let leader = self.leader.ok_or(ProposeError::NoLeader)?;
         if !common.config.forward_proposals {
             return Err(ProposeError::NotLeader { leader });
         }
+        let entries = entries.drain(..).collect();
         common.pass_on(from, leader, Body::Propose(Propose { entries }));
         Ok(leader)
     }

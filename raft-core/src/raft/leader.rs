@@ -8,7 +8,7 @@ mod transfer;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use raft_proto::{Entries, Entry, Index, NodeId, Payload};
+use raft_proto::{Entry, Index, NodeId, Payload};
 
 use super::common::{Common, Next, Timer};
 use crate::config::Config;
@@ -113,11 +113,12 @@ impl Leader {
     }
 
     /// Appends proposals to the log and sends them out. A membership change that can't be made now is appended as an empty
-    /// entry in its place, so that what was proposed with it keeps its order; the reason comes with the result.
+    /// entry in its place, so that what was proposed with it keeps its order; the reason comes with the result. Takes the entries
+    /// out of the buffer in which they come.
     pub(crate) fn propose<S: Storage>(
         &mut self,
         common: &mut Common<S>,
-        entries: &Entries,
+        entries: &mut Vec<Entry>,
     ) -> Result<Appended, ProposeError> {
         if !common.membership.contains(common.id()) {
             return Err(ProposeError::NotInConfiguration);
@@ -132,21 +133,16 @@ impl Leader {
         }
         let mut gate = self.conf_gate;
         let mut refused = None;
-        let mut payloads = Vec::with_capacity(entries.len());
-        for (entry, ahead) in entries.iter().zip(0..) {
-            let admitted = match entry.payload.as_conf_change() {
-                Some(change) => reconfigure::admit(common, &change, first.plus(ahead), &mut gate),
-                None => Ok(()),
-            };
-            payloads.push(match admitted {
-                Ok(()) => entry.payload.clone(),
-                Err(refusal) => {
-                    refused = Some(refusal);
-                    Payload::RefusedChange
-                }
-            });
+        let mut bytes: u64 = 0;
+        for (entry, ahead) in entries.iter_mut().zip(0..) {
+            if let Some(change) = entry.payload.as_conf_change()
+                && let Err(refusal) = reconfigure::admit(common, &change, first.plus(ahead), &mut gate)
+            {
+                refused = Some(refusal);
+                entry.payload = Payload::RefusedChange;
+            }
+            bytes = bytes.saturating_add(entry.payload.len());
         }
-        let bytes = payloads.iter().fold(0, |sum: u64, payload| sum.saturating_add(payload.len()));
         let limit = common.config.max_uncommitted_bytes;
         if self.uncommitted > 0 && bytes > 0 && self.uncommitted.saturating_add(bytes) > limit {
             debug!(common.trace, "proposal refused", "uncommitted" => self.uncommitted, "bytes" => bytes);
@@ -154,7 +150,7 @@ impl Leader {
         }
         self.conf_gate = gate;
         self.uncommitted = self.uncommitted.saturating_add(bytes);
-        self.append(common, payloads);
+        self.append(common, entries.drain(..).map(|entry| entry.payload));
         self.spread(common);
         Ok(Appended { first, last: common.log.last().index, refused })
     }

@@ -5,7 +5,7 @@
 //! (`conf_gate`); so it never proposes a change before it has committed an entry of its own term, without which two
 //! leaders could make changes whose quorums don't meet.
 
-use raft_proto::{ConfChangeV2, Entries, Entry, Index, NodeId, Payload};
+use raft_proto::{ConfChangeV2, Entry, Index, NodeId, Payload};
 
 use super::Leader;
 use super::replication::{self, Batch, Empty};
@@ -97,8 +97,8 @@ impl Leader {
         if !common.membership.leaves_by_itself() || common.log.applied() < self.conf_gate {
             return;
         }
-        let leave = Entries::from(alloc::vec![Entry { payload: Payload::LeaveJoint, ..Entry::default() }]);
-        match self.propose(common, &leave) {
+        let mut leave = alloc::vec![Entry { payload: Payload::LeaveJoint, ..Entry::default() }];
+        match self.propose(common, &mut leave) {
             Ok(_) => info!(common.trace, "leaving the joint configuration", "term" => common.term),
             Err(error) => debug!(common.trace, "joint configuration not left yet", "why" => error),
         }
