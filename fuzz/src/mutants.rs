@@ -12,7 +12,7 @@ mod scratch;
 mod suite;
 
 pub use catalogue::{Mutant, Severity, catalogue, listing};
-pub use child::{Finished, Limits, Stop};
+pub use child::{Finished, Limits, Stop, run_limited};
 pub use report::{Trial, summary, table};
 pub use scratch::{Scratch, checks_out};
 pub use suite::{Means, Suite, Verdict};

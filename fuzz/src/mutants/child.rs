@@ -64,7 +64,12 @@ const OUTPUT_BLOCKS: u64 = 200_000;
 ///
 /// # Errors
 /// It can't be started, or the run is to end.
-pub fn run(command: &mut Command, limits: Limits, output: &Path, stop: &Stop) -> Result<Finished, String> {
+pub fn run_limited(
+    command: &mut Command,
+    limits: Limits,
+    output: &Path,
+    stop: &Stop,
+) -> Result<Finished, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", output.display());
     let file = File::create(output).map_err(failed)?;
     let mut limited = Command::new("sh");

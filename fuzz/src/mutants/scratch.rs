@@ -102,7 +102,7 @@ impl Scratch {
             .env("CARGO_TERM_COLOR", "never")
             .env_remove("CARGO_INCREMENTAL");
         let limits = Limits { time: BUILD_TIME, memory: BUILD_MEMORY };
-        let built = child::run(&mut command, limits, &self.output, stop)?;
+        let built = child::run_limited(&mut command, limits, &self.output, stop)?;
         if !built.succeeded() {
             return Err(format!("it does not build: {}", first_error(&built.output)));
         }

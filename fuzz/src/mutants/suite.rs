@@ -104,7 +104,7 @@ impl Suite {
         let (Some(scripts), [scenario]) = (&self.scripts, programs) else { return Ok(Verdict::NotRun) };
         let mut command = Command::new(scenario);
         command.arg(scripts);
-        let run = child::run(&mut command, Limits::of(HANGS_AFTER), output, stop)?;
+        let run = child::run_limited(&mut command, Limits::of(HANGS_AFTER), output, stop)?;
         if run.succeeded() {
             return Ok(Verdict::Survived { tried: run.output.lines().last().unwrap_or_default().to_owned() });
         }
@@ -127,7 +127,7 @@ impl Suite {
         let budget = self.budget.as_secs().max(1);
         let mut command = Command::new(simulate);
         command.args(["--seeds", "1000000000", "--for", &budget.to_string()]);
-        let run = child::run(&mut command, Limits::of(self.budget + HANGS_AFTER), output, stop)?;
+        let run = child::run_limited(&mut command, Limits::of(self.budget + HANGS_AFTER), output, stop)?;
         if run.succeeded() {
             let tried = run.output.lines().find(|line| line.contains("runs")).unwrap_or_default();
             return Ok(Verdict::Survived { tried: tried.split(',').next().unwrap_or_default().to_owned() });
@@ -137,7 +137,7 @@ impl Suite {
         };
         let mut again = Command::new(&self.sound);
         again.args(["--seed", &seed.to_string(), "--seeds", "1"]);
-        if !child::run(&mut again, Limits::of(HANGS_AFTER), output, stop)?.succeeded() {
+        if !child::run_limited(&mut again, Limits::of(HANGS_AFTER), output, stop)?.succeeded() {
             return Err(format!("seed {seed} fails without any mutant: {statement}"));
         }
         Ok(Verdict::Caught { by: format!("seed {seed}: {statement}"), cpu: run.cpu })
@@ -152,7 +152,7 @@ fn tests(programs: &[PathBuf], output: &Path, stop: &Stop) -> Result<Verdict, St
     for program in programs {
         let mut command = Command::new(program);
         command.args(["--skip", READS_SOURCES]).env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
-        let run = child::run(&mut command, Limits::of(HANGS_AFTER), output, stop)?;
+        let run = child::run_limited(&mut command, Limits::of(HANGS_AFTER), output, stop)?;
         cpu += run.cpu;
         let results = run.output.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
         for (name, result) in results {
