@@ -3,6 +3,7 @@
 use raft_core::ConfChangeKind::AddLearner;
 use raft_core::{ConfChangeProposal, ConfChangeRefusal, Config, MemoryStorage, RawNode};
 
+use crate::cluster::Cluster;
 use crate::words::*;
 
 /// A node alone, which leads.
@@ -32,4 +33,39 @@ fn a_change_that_is_committed_and_not_applied_holds_up_the_next() {
         }
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// §7, step 6, with what is committed for "last included entry": it was handed out to be applied, or will be.
+#[test]
+fn a_snapshot_between_applied_and_committed_is_not_needed() {
+    let mut node = RawNode::new(Config::new(id(2), 0), MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
+    node.step(message(1, 2, 1, append(at(0, 0), entries(1, &[1; 9]), 9))).unwrap();
+    let ready = node.ready();
+    node.storage_mut().persist(&ready).unwrap();
+    node.on_persisted(ready.number).unwrap();
+    node.on_applied(index(6)).unwrap();
+
+    node.step(message(1, 2, 1, install(snapshot(at(1, 7), conf_state(&[1, 2, 3], &[]))))).unwrap();
+    assert_eq!((node.commit_index(), node.last_index()), (index(9), index(9)));
+    let ready = node.ready();
+    assert!(ready.snapshot.is_none());
+    assert_eq!(ready.persisted_messages, [message(2, 1, 1, accepted(9))]);
+}
+
+/// Thesis §4.2.2: a leader that has no vote any more still replicates, and doesn't count itself.
+#[test]
+fn a_leader_that_only_learns_does_not_count_its_own_log() {
+    let mut cluster = Cluster::with(4, |config| config.step_down_on_removal = false);
+    cluster.elect(1);
+    cluster.change_and_settle(1, change(&[(AddLearner, 1)]));
+    assert_eq!(cluster.leader(), Some(1));
+    let before = cluster.commit(1);
+    cluster.isolate(3);
+    cluster.isolate(4);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    assert_eq!(cluster.commit(1), before, "one of three voters has it");
+    cluster.heal();
+    cluster.rounds(2);
+    assert_eq!(cluster.commit(1), before + 1);
 }
