@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
-use raft_core::{Body, Entry, Index, Message, Payload, Term};
+use raft_core::{AppendEntriesReply, Body, Entry, Index, LogPosition, Message, Payload, Term};
 use raft_proto::wire::{self, DecodeError};
 
 use super::any::{self, Near};
@@ -125,6 +125,10 @@ fn as_it_travels(message: &Message) -> Message {
     let mut message = message.clone();
     match &mut message.body {
         Body::TransferLeader(transfer) => message.from = transfer.transferee,
+        // It must be one at least, and no field is written for zero.
+        Body::AppendEntriesReply(reply @ AppendEntriesReply::SnapshotWanted { at_least: Index::ZERO }) => {
+            *reply = AppendEntriesReply::Rejected { rejected: Index::ZERO, hint: LogPosition::ZERO };
+        }
         Body::Propose(propose) => propose.entries = propose.entries.iter().map(of_a_client).collect(),
         _ => {}
     }
