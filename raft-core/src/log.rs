@@ -276,16 +276,16 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// Reads entries, first from the storage, then from the unstable part. With `always_one` the first entry comes
-    /// whatever its size; an unstable one behind stored ones never does.
+    /// whatever its size; an unstable one behind stored ones never does. Returns their encoded length.
     fn read(
         &self,
         range: Range<Index>,
         max_bytes: u64,
         into: &mut Vec<Entry>,
         always_one: bool,
-    ) -> Result<(), StorageError> {
+    ) -> Result<u64, StorageError> {
         if range.start >= range.end {
-            return Ok(());
+            return Ok(0);
         }
         let unstable_first = self.unstable.base().index.next();
         if range.start < unstable_first && self.unstable.snapshot().is_some() {
@@ -298,26 +298,28 @@ impl<S: Storage> RaftLog<S> {
             let stored = range.start..range.end.min(unstable_first);
             let result = self.storage.entries(stored.clone(), max_bytes, into);
             let read = into.get(start..).unwrap_or_default();
-            if let Err(error) = result.and_then(|()| check_entries(read, &stored, self.unstable.base().term))
-            {
-                into.truncate(start);
-                return Err(error);
+            match result.and_then(|()| check_entries(read, &stored, self.unstable.base().term)) {
+                Ok(read) => bytes = read,
+                Err(error) => {
+                    into.truncate(start);
+                    return Err(error);
+                }
             }
-            bytes = read.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.encoded_len()));
             next = read.last().map_or(next, |entry| entry.index.next());
             if next < stored.end {
-                return Ok(());
+                return Ok(bytes);
             }
         }
         for entry in self.unstable.from(next) {
-            bytes = bytes.saturating_add(entry.encoded_len());
+            let with_this = bytes.saturating_add(entry.encoded_len());
             let first = always_one && into.len() == start;
-            if entry.index >= range.end || (bytes > max_bytes && !first) {
+            if entry.index >= range.end || (with_this > max_bytes && !first) {
                 break;
             }
+            bytes = with_this;
             into.push(entry.clone());
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// What follows from an append of `entries` behind `prev`. Reads only.
@@ -512,12 +514,15 @@ impl<S: Storage> RaftLog<S> {
     pub(crate) fn hand_out_committed(&mut self, into: &mut Vec<Entry>) -> Result<(), StorageError> {
         let range = self.to_apply();
         let end = range.end;
-        if let Err(error) = self.read(range, self.pages.allowance(), into, true) {
-            self.read_failed = true;
-            return Err(error);
-        }
+        let bytes = match self.read(range, self.pages.allowance(), into, true) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.read_failed = true;
+                return Err(error);
+            }
+        };
         let last = into.last().map_or(self.handed, |entry| entry.index);
-        self.pages.hand_out(into, last.next() == end);
+        self.pages.hand_out(into, bytes, last.next() == end);
         self.handed = last;
         Ok(())
     }
@@ -540,7 +545,9 @@ impl<S: Storage> RaftLog<S> {
 }
 
 /// Are these what was asked for? `highest` is the term of the last entry that is durable.
-fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Result<(), StorageError> {
+/// Returns their encoded length.
+fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Result<u64, StorageError> {
+    let mut bytes: u64 = 0;
     let mut expected = asked.start;
     let mut term = Term::ZERO;
     for entry in entries {
@@ -555,9 +562,10 @@ fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Resu
         }
         term = entry.term;
         expected = expected.next();
+        bytes = bytes.saturating_add(entry.encoded_len());
     }
     if entries.is_empty() {
         return Err(StorageError::Inconsistent(Inconsistency::NothingForRange));
     }
-    Ok(())
+    Ok(bytes)
 }

@@ -1,5 +1,7 @@
 //! One struct for each RPC: those of the paper (figures 2 and 13) and those of the thesis.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use crate::{Entries, Index, LogPosition, NodeId, Snapshot, Term};
@@ -36,7 +38,7 @@ pub enum Body {
     /// The answer to a pre-vote.
     PreVoteReply(VoteReply),
     /// InstallSnapshot (§7), in one piece.
-    InstallSnapshot(InstallSnapshot),
+    InstallSnapshot(Box<InstallSnapshot>),
     /// The heartbeat: an AppendEntries without a log check.
     Heartbeat(Heartbeat),
     /// The answer to a heartbeat.

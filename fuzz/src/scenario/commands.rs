@@ -360,7 +360,7 @@ impl Environment {
         let to = NodeId::new(*to).ok_or("node 0")?;
         let node = self.node(*from)?;
         let snapshot = node.store.last_of_history();
-        let body = Body::InstallSnapshot(InstallSnapshot { snapshot });
+        let body = Body::InstallSnapshot(InstallSnapshot { snapshot }.into());
         let message = Message { from: node.id, to, term: node.raw.term(), body };
         let text = print::message(&message, "");
         self.messages.push(Wire::Peer(message));

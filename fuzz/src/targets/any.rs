@@ -186,7 +186,7 @@ pub(super) fn body(dice: &mut Dice, near: Near) -> Body {
         6 => Body::RequestVoteReply(vote_reply(dice, near)),
         7 => Body::PreVote(request_vote(dice, near)),
         8 => Body::PreVoteReply(vote_reply(dice, near)),
-        9 => Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(dice, near) }),
+        9 => Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(dice, near) }.into()),
         10 => Body::Heartbeat(Heartbeat {
             commit: index(dice, near),
             relied: if dice.one_in(2) { position(dice, near) } else { LogPosition::ZERO },

@@ -41,14 +41,11 @@ impl Pages {
         self.limit.saturating_sub(self.outstanding)
     }
 
-    /// This batch is handed out; `complete` says that it holds all there was.
-    pub(crate) fn hand_out(&mut self, entries: &[Entry], complete: bool) {
+    /// This batch of so many encoded bytes is handed out; `complete` says that it holds all there was.
+    pub(crate) fn hand_out(&mut self, entries: &[Entry], encoded: u64, complete: bool) {
         let Some(last) = entries.last() else { return };
-        let mut page = Page { last: last.index, encoded: 0, payload: 0 };
-        for entry in entries {
-            page.encoded = page.encoded.saturating_add(entry.encoded_len());
-            page.payload = page.payload.saturating_add(entry.payload.len());
-        }
+        let payload = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
+        let page = Page { last: last.index, encoded, payload };
         self.pages.push_back(page);
         self.outstanding = self.outstanding.saturating_add(page.encoded);
         self.paused = self.outstanding >= self.limit || !complete;

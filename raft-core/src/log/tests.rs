@@ -95,5 +95,5 @@ fn entries_from<S: Storage>(
     max_bytes: u64,
     into: &mut Vec<Entry>,
 ) -> Result<(), crate::storage::StorageError> {
-    log.read(first..log.last().index.next(), max_bytes, into, true)
+    log.read(first..log.last().index.next(), max_bytes, into, true).map(|_| ())
 }

@@ -306,7 +306,7 @@ fn body() -> impl Strategy<Value = Body> {
         3 => reply().prop_map(Body::RequestVoteReply),
         3 => reply().prop_map(Body::PreVoteReply),
         2 => (position(), any_conf_state()).prop_map(|(at, conf_state)| {
-            Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(at, conf_state) })
+            Body::InstallSnapshot(InstallSnapshot { snapshot: snapshot(at, conf_state) }.into())
         }),
         3 => (number(), context()).prop_map(|(commit, context)| {
             Body::Heartbeat(Heartbeat { commit: index(commit), relied: LogPosition::ZERO, context })

@@ -145,9 +145,8 @@ fn a_snapshot_of_less_than_was_handed_out_does_not_do() {
     request(&mut cluster, 3);
     cluster.take_all();
     let offer = |at| {
-        Body::InstallSnapshot(raft_core::InstallSnapshot {
-            snapshot: snapshot(at, conf_state(&[1, 2, 3], &[])),
-        })
+        let snapshot = snapshot(at, conf_state(&[1, 2, 3], &[]));
+        Body::InstallSnapshot(raft_core::InstallSnapshot { snapshot }.into())
     };
     cluster.step(message(1, 3, 1, offer(at(1, 3)))).unwrap();
     assert_eq!((restored(&cluster, 3), cluster.status(3).snapshot_wanted), (0, Some(index(4))));
@@ -159,7 +158,7 @@ fn a_snapshot_of_less_than_was_handed_out_does_not_do() {
 fn without_a_request_a_known_snapshot_leaves_the_state_machine_alone() {
     let mut cluster = led(|_| {});
     let body = raft_core::InstallSnapshot { snapshot: snapshot(at(1, 4), conf_state(&[1, 2, 3], &[])) };
-    cluster.step(message(1, 3, 1, Body::InstallSnapshot(body))).unwrap();
+    cluster.step(message(1, 3, 1, Body::InstallSnapshot(body.into()))).unwrap();
     assert_eq!(restored(&cluster, 3), 0);
 }
 

@@ -145,7 +145,7 @@ pub fn heartbeat_reply_with(context: Bytes) -> Body {
 }
 
 pub fn install(snapshot: Snapshot) -> Body {
-    Body::InstallSnapshot(InstallSnapshot { snapshot })
+    Body::InstallSnapshot(InstallSnapshot { snapshot }.into())
 }
 
 pub fn propose(commands: &[&'static str]) -> Body {

@@ -141,7 +141,7 @@ fn body(kind: MessageType, raw: raftpb::Message) -> Result<Body> {
             if snapshot.metadata.index.is_zero() {
                 return Err(DecodeError::NoSnapshot);
             }
-            Body::InstallSnapshot(InstallSnapshot { snapshot })
+            Body::InstallSnapshot(InstallSnapshot { snapshot }.into())
         }
         MessageType::MsgHeartbeat => Body::Heartbeat(Heartbeat {
             commit: index(raw.commit)?,

@@ -166,7 +166,7 @@ pub fn body() -> impl Strategy<Value = Body> {
     // A snapshot that covers nothing isn't sent.
     let install = snapshot().prop_map(|mut snapshot| {
         snapshot.metadata.index = snapshot.metadata.index.max(Index::new(1));
-        InstallSnapshot { snapshot }
+        Box::new(InstallSnapshot { snapshot })
     });
     let heartbeat = (index(), position(), data()).prop_map(|(commit, relied, context)| Heartbeat {
         commit,

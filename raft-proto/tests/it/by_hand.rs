@@ -235,12 +235,12 @@ fn install_snapshot() {
         auto_leave: true,
     };
     both_ways(
-        &message(Body::InstallSnapshot(InstallSnapshot {
+        &message(Body::InstallSnapshot(Box::new(InstallSnapshot {
             snapshot: Snapshot {
                 metadata: SnapshotMetadata { conf_state, index: Index::new(7), term: Term::new(4) },
                 data: Bytes::from("state"),
             },
-        })),
+        }))),
         "08 07             # type: MsgSnap
          10 02             # to
          18 01             # from

@@ -45,7 +45,7 @@ fn payloads_arent_copied() {
             entries: entries(),
             commit: Index::ZERO,
         })),
-        message(Body::InstallSnapshot(InstallSnapshot { snapshot })),
+        message(Body::InstallSnapshot(InstallSnapshot { snapshot }.into())),
         message(Body::Heartbeat(Heartbeat {
             commit: Index::ZERO,
             relied: LogPosition::ZERO,

@@ -144,9 +144,9 @@ fn what_was_not_handed_out_cannot_be_applied() {
 fn a_limit_of_zero_would_hand_out_one_entry_at_a_time() {
     let mut pages = Pages::new(0);
     assert_eq!((pages.allowance(), pages.is_paused()), (0, false));
-    pages.hand_out(&[], true);
+    pages.hand_out(&[], 0, true);
     assert!(!pages.is_paused(), "nothing is no page");
-    pages.hand_out(&sized(&[1]), true);
+    pages.hand_out(&sized(&[1]), 7, true);
     assert!(pages.is_paused());
 }
 

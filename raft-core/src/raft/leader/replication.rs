@@ -126,7 +126,7 @@ fn send_snapshot<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Prog
     info!(common.trace, "snapshot sent", "to" => to, "position" => snapshot.position(),
         "match" => peer.match_index(), "next" => peer.next_index());
     peer.become_snapshot(snapshot.metadata.index);
-    common.send(to, Body::InstallSnapshot(InstallSnapshot { snapshot }));
+    common.send(to, Body::InstallSnapshot(InstallSnapshot { snapshot }.into()));
     true
 }
 
@@ -243,7 +243,7 @@ impl Leader {
                 info!(common.trace, "snapshot sent", "to" => from, "position" => snapshot.position(),
                     "wanted" => at_least);
                 peer.on_wanted_snapshot_sent();
-                common.send(from, Body::InstallSnapshot(InstallSnapshot { snapshot }));
+                common.send(from, Body::InstallSnapshot(InstallSnapshot { snapshot }.into()));
             }
             Err(error) => common.storage_failed(&error),
         }

@@ -61,7 +61,7 @@ fn body(row: &str) -> Body {
         "ReadIndex" => Body::ReadIndex(ReadIndex { id: 1, context: Bytes::new(), lease: false }),
         "AppendEntries" => Body::AppendEntries(AppendEntries { prev: position, ..AppendEntries::default() }),
         "Heartbeat" => Body::Heartbeat(Heartbeat::default()),
-        "InstallSnapshot" => Body::InstallSnapshot(InstallSnapshot::default()),
+        "InstallSnapshot" => Body::InstallSnapshot(InstallSnapshot::default().into()),
         "RequestVote" => Body::RequestVote(vote(false)),
         "RequestVote!" => Body::RequestVote(vote(true)),
         "PreVote" => Body::PreVote(vote(false)),

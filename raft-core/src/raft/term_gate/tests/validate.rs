@@ -50,7 +50,7 @@ fn propose(entries: &[Entry]) -> Body {
 
 fn snapshot(term: u64, index: u64, conf_state: ConfState) -> Body {
     let metadata = SnapshotMetadata { conf_state, index: at(index), term: Term::new(term) };
-    Body::InstallSnapshot(InstallSnapshot { snapshot: Snapshot { metadata, data: Bytes::new() } })
+    Body::InstallSnapshot(InstallSnapshot { snapshot: Snapshot { metadata, data: Bytes::new() } }.into())
 }
 
 fn voter() -> ConfState {
