@@ -59,6 +59,25 @@ fn a_leader_has_all_of_its_own_log() {
 }
 
 #[test]
+fn a_peer_that_is_heard_is_active_and_heard_last_then() {
+    let mut peer = probe(3, 8);
+    assert_eq!((peer.recently_active, peer.last_heard()), (false, 0));
+    peer.hear(7);
+    assert_eq!((peer.recently_active, peer.last_heard()), (true, 7));
+}
+
+#[test]
+fn a_peer_is_in_one_state() {
+    let states = |peer: &Progress| (peer.is_probe(), peer.is_snapshot());
+    let mut peer = probe(3, 8);
+    assert_eq!(states(&peer), (true, false));
+    peer.become_replicate();
+    assert_eq!(states(&peer), (false, false));
+    peer.become_snapshot(at(9));
+    assert_eq!(states(&peer), (false, true));
+}
+
+#[test]
 fn a_probe_goes_out_once_and_an_empty_one_does_not_pause() {
     let mut peer = probe(3, 6);
     peer.on_sent(0, at(5), 0, at(2));
