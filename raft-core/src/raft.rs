@@ -16,6 +16,7 @@ mod snapshot;
 mod start;
 mod term_gate;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -63,7 +64,7 @@ pub(crate) enum Role {
 /// more than the message.
 enum Prepared {
     Append(AppendEntries, AppendPlan),
-    Snapshot(Snapshot, SnapshotPlan),
+    Snapshot(Box<(Snapshot, SnapshotPlan)>),
     /// And as far as the leader counts on this log, if it doesn't hold that.
     Heartbeat(Heartbeat, Option<Index>),
     Plain(Body),
@@ -154,7 +155,7 @@ impl<S: Storage> Raft<S> {
             },
             Body::InstallSnapshot(install) => {
                 let plan = snapshot::plan(&self.common, &install.snapshot)?;
-                Ok(Prepared::Snapshot(install.snapshot, plan))
+                Ok(Prepared::Snapshot(Box::new((install.snapshot, plan))))
             }
             Body::Heartbeat(heartbeat) => {
                 let missing = log.missing(&heartbeat)?;
@@ -182,7 +183,8 @@ impl<S: Storage> Raft<S> {
             (Prepared::Append(append, plan), Role::Follower(follower)) => {
                 follower.on_append(common, from, append, plan)
             }
-            (Prepared::Snapshot(snapshot, plan), Role::Follower(follower)) => {
+            (Prepared::Snapshot(planned), Role::Follower(follower)) => {
+                let (snapshot, plan) = *planned;
                 follower.on_snapshot(common, from, snapshot, plan)
             }
             (Prepared::Heartbeat(heartbeat, missing), Role::Follower(follower)) => {
