@@ -190,6 +190,21 @@ fn a_transfer_ends_when_its_target_is_removed_or_demoted() {
 }
 
 #[test]
+fn a_leader_without_a_vote_ends_the_transfer_to_one_who_is_removed() {
+    // Found by simulation (seed 203430).
+    let mut cluster = Cluster::of(&[1, 2, 3, 4], &[], |config| config.step_down_on_removal = false);
+    cluster.elect(1);
+    cluster.settle();
+    cluster.change_and_settle(1, change(&[(AddLearner, 1)]));
+    cluster.isolate(3);
+    cluster.change(1, change(&[(Remove, 3)])).unwrap();
+    transfer(&mut cluster, 1, 3).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.role(1), RoleKind::Leader);
+    assert_eq!(cluster.slot(1).transfers, [ended(3, TransferEnd::TargetRemoved)]);
+}
+
+#[test]
 fn a_leader_that_is_deposed_tells_what_became_of_the_transfer() {
     let mut cluster = led(figure_2);
     cluster.isolate(3);

@@ -55,6 +55,7 @@ impl Leader {
                 info!(common.trace, "removed", "term" => common.term);
                 return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
             }
+            self.end_transfer_to_outsider(common);
             return Next::Stay;
         }
         let news = self.maybe_commit(common);
@@ -70,10 +71,15 @@ impl Leader {
         }
         // With fewer voters, what was answered may be a quorum now.
         self.release_confirmed(common);
+        self.end_transfer_to_outsider(common);
+        Next::Stay
+    }
+
+    /// Who is no voter any more can't take over.
+    fn end_transfer_to_outsider<S: Storage>(&mut self, common: &mut Common<S>) {
         if self.transferee.is_some_and(|to| !common.membership.is_voter(to)) {
             self.end_transfer(common, TransferEnd::TargetRemoved);
         }
-        Next::Stay
     }
 
     /// Those who stay keep what is known of them; of those who come, nothing is known but that somebody vouched for them.
