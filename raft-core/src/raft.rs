@@ -83,7 +83,7 @@ impl<S: Storage> Raft<S> {
         SoftState { leader, role }
     }
 
-    fn view(&self) -> View {
+    fn view(&self, from: NodeId) -> View {
         let SoftState { leader, role } = self.soft_state();
         let common = &self.common;
         let heard = leader.is_some() && common.clock.within_election_ticks();
@@ -92,6 +92,7 @@ impl<S: Storage> Raft<S> {
             role,
             in_lease: common.config.check_quorum && (heard || common.is_bound()),
             answers_lower_terms: common.config.check_quorum || common.config.pre_vote,
+            reaches_sender: common.membership.is_voter(from),
         }
     }
 
@@ -112,7 +113,7 @@ impl<S: Storage> Raft<S> {
     }
 
     fn receive(&mut self, message: Message) -> Result<(), StepError> {
-        let view = self.view();
+        let view = self.view(message.from);
         match term_gate::judge(&view, &message) {
             Verdict::Drop(why) => {
                 debug!(self.common.trace, "message dropped", "message" => message.body.name(),
@@ -284,8 +285,7 @@ impl<S: Storage> Raft<S> {
 
     /// The caller wants this node to campaign.
     pub(crate) fn campaign(&mut self) -> Result<(), CampaignError> {
-        let view = self.view();
-        if view.role == RoleKind::Leader {
+        if matches!(self.role, Role::Leader(_)) {
             return Err(CampaignError::AlreadyLeader);
         }
         self.campaign_by_timeout()

@@ -5,7 +5,7 @@
 //!   AppendEntries   │ answered with ours ¹  │ follow its sender   │ follow its sender in that term
 //!   Heartbeat       │ answered with ours ¹  │ follow its sender   │ follow its sender in that term
 //!   InstallSnapshot │ dropped               │ follow its sender   │ follow its sender in that term
-//!   RequestVote     │ dropped               │ delivered           │ dropped while a leader is heard ², else step down
+//!   RequestVote     │ dropped ⁴             │ delivered           │ dropped while a leader is heard ², else step down
 //!   PreVote         │ refused with ours     │ delivered           │ dropped while a leader is heard ², else delivered
 //!   pre-vote grant  │ dropped               │ dropped             │ delivered if it carries the very next term ³
 //!   other answers   │ dropped               │ delivered           │ step down
@@ -15,7 +15,8 @@
 //! ¹ with pre-vote or check-quorum, so that a node that is stuck at a higher term, and to which no one listens, can
 //! tell the leader (thesis §9.6). ² with check-quorum, unless the leader itself asked for the campaign (thesis §4.2.3).
 //! ³ it repeats the term that was asked for, and a pre-candidate asks for the one after its own: a grant of any other
-//! is a late answer to an earlier question.
+//! is a late answer to an earlier question. ⁴ refused with ours if its sender is no voter here: it may need this node's vote in
+//! a configuration that hasn't arrived, and would never hear of the term.
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,8 @@ pub(crate) struct View {
     pub(crate) in_lease: bool,
     /// Messages of a lower term are answered.
     pub(crate) answers_lower_terms: bool,
+    /// The sender votes in the node's configuration, so that the node's own campaigns tell it the term.
+    pub(crate) reaches_sender: bool,
 }
 
 /// What becomes of a message.
@@ -107,6 +110,9 @@ fn judge_lower(view: &View, body: &Body) -> Verdict {
             Verdict::Answer(Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::ZERO }))
         }
         Body::PreVote(_) => Verdict::Answer(Body::PreVoteReply(VoteReply::REFUSED)),
+        Body::RequestVote(_) if !view.reaches_sender => {
+            Verdict::Answer(Body::RequestVoteReply(VoteReply::REFUSED))
+        }
         Body::AppendEntries(_)
         | Body::Heartbeat(_)
         | Body::AppendEntriesReply(_)

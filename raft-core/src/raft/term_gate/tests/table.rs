@@ -125,7 +125,7 @@ fn every_message_in_every_term_is_judged_as_the_table_says() {
             [(false, false), (false, true), (true, false), (true, true)]
                 .map(|(in_lease, answers)| (*role, in_lease, answers))
         }) {
-            let view = View { term: Term::new(5), role, in_lease, answers_lower_terms };
+            let view = View { reaches_sender: true, term: Term::new(5), role, in_lease, answers_lower_terms };
             for term in [0, 1, 4, 5, 6, 9, u64::MAX] {
                 let message = message(Term::new(term), body(name));
                 let expected = verdict(cell(&columns, &view, term), message.term);
@@ -167,10 +167,29 @@ fn the_table_has_a_row_for_every_kind_of_message() {
 #[test]
 fn a_deposed_leader_learns_of_the_new_term() {
     // §5.1: "If a candidate or leader discovers that its term is out of date, it immediately reverts to follower".
-    let view = View { term: Term::new(5), role: RoleKind::Leader, in_lease: true, answers_lower_terms: true };
+    let view = View {
+        term: Term::new(5),
+        role: RoleKind::Leader,
+        in_lease: true,
+        answers_lower_terms: true,
+        reaches_sender: true,
+    };
     let refusal = message(Term::new(7), body("AppendEntriesReply-"));
     assert_eq!(
         judge(&view, &refusal),
         Verdict::Follow { term: Term::new(7), leader: None, timer: Timer::Restart }
     );
+}
+
+#[test]
+fn a_candidate_whom_this_node_does_not_ask_itself_is_told_the_term() {
+    // Found by simulation (seed 106026): its own campaigns never tell it, and it may need this vote.
+    for answers_lower_terms in [false, true] {
+        let (role, in_lease) = (RoleKind::Candidate, false);
+        let view = View { term: Term::new(5), role, in_lease, answers_lower_terms, reaches_sender: false };
+        let request = |term| message(Term::new(term), body("RequestVote"));
+        let refusal = Verdict::Answer(Body::RequestVoteReply(VoteReply::REFUSED));
+        assert_eq!(judge(&view, &request(4)), refusal);
+        assert_eq!(judge(&view, &request(5)), Verdict::Deliver);
+    }
 }
