@@ -1,11 +1,10 @@
 //! What the clients do, and who runs the cluster.
 
-use raft_core::{ConfChangeKind, ConfChangeTransition, RoleKind};
+use raft_core::{ConfChangeKind, ConfChangeTransition};
 
 use super::action::{Action, Change, Limits};
 use super::driver::{Driver, Due};
 use super::world::World;
-use crate::members::Members;
 use crate::oracle::{Check, Request};
 
 impl Driver {
@@ -132,19 +131,5 @@ impl Driver {
             *step = Some((kind, id));
         }
         Change { transition, steps }
-    }
-
-    /// Could the cluster do without this node, in every configuration that is in use and with one voter less?
-    pub(super) fn is_dispensable(&self, world: &World, at: usize) -> bool {
-        let id = world.nodes[at].id;
-        let up = world.nodes.iter().filter_map(|node| node.raw.as_ref());
-        let mut members = up.map(|raw| Members::of(raw.configuration()));
-        let spare =
-            |members: &Members| !members.contains(id) || (!members.is_joint() && members.voters.len() >= 5);
-        world.nodes.iter().all(|node| !node.spoilt)
-            && world.leader().is_some_and(|leader| leader != at)
-            && spare(&world.oracle.newest_members())
-            && members.all(|members| members.voters.is_empty() || spare(&members))
-            && world.nodes[at].raw.as_ref().is_some_and(|raw| raw.role() == RoleKind::Follower)
     }
 }

@@ -151,10 +151,13 @@ impl Driver {
                 self.schedule(world.now + after, Due::Start(at));
             }
             Fault::Spoilt => {
-                if !self.plan.changes || !self.is_dispensable(world, at) {
+                if !self.plan.changes {
                     return Ok(false);
                 }
                 self.perform(world, Action::Spoil(at))?;
+                if !world.nodes[at].spoilt {
+                    return Ok(false);
+                }
                 self.schedule(world.now + 1_000_000, Due::Start(at));
             }
         }

@@ -90,11 +90,7 @@ impl World {
                 Ok(())
             }
             Action::Start(at) => self.start(at),
-            Action::Spoil(at) => {
-                self.reached.reach(Situation::DiskSpoilt);
-                self.nodes[at].spoilt = true;
-                self.crash(at, usize::MAX, false)
-            }
+            Action::Spoil(at) => self.spoil(at),
             Action::Replace(at) => self.replace(at),
             Action::Repair(at) => {
                 self.nodes[at].spoilt = false;
@@ -275,8 +271,37 @@ impl World {
         self.drain(at, Cause::Other)
     }
 
+    /// A node's disk can't be read any more, unless the cluster couldn't do without it.
+    fn spoil(&mut self, at: usize) -> Check {
+        if !self.nodes[at].lossy && !self.is_dispensable(at) {
+            return Ok(());
+        }
+        self.reached.reach(Situation::DiskSpoilt);
+        self.nodes[at].spoilt = true;
+        self.crash(at, usize::MAX, false)
+    }
+
+    /// Could the cluster do without this node? It is a voter of at least five, and no change is on its way: so the entry that takes
+    /// it out will be held by a majority without it, and none that lacks this entry can win with the vote of its successor.
+    fn is_dispensable(&self, at: usize) -> bool {
+        let (node, newest) = (&self.nodes[at], self.oracle.newest_members());
+        let unapplied = |(at, node): (usize, &Node)| {
+            self.oracle.shadow(at).behind(node.machine.index()).any(|(_, line)| line.is_change)
+        };
+        let follows = node.raw.as_ref().is_some_and(|raw| raw.role() == RoleKind::Follower);
+        follows
+            && newest.voters.contains(node.id)
+            && newest.voters.len() >= 5
+            && !newest.is_joint()
+            && self.nodes.iter().all(|node| !node.spoilt)
+            && !self.nodes.iter().enumerate().any(unapplied)
+    }
+
+    /// A node whose disk was spoilt starts with an empty one, when it is out.
     fn replace(&mut self, at: usize) -> Check {
-        if !self.nodes[at].spoilt {
+        let node = &self.nodes[at];
+        let out = !self.oracle.newest_members().contains(node.id);
+        if !node.spoilt || !(out || node.lossy) {
             return Ok(());
         }
         self.reached.reach(Situation::DiskReplaced);
