@@ -98,8 +98,11 @@ impl Unstable {
 
     /// The snapshot and the entries to write, which count as handed out from here on.
     pub(crate) fn hand_out(&mut self, into: &mut alloc::vec::Vec<Entry>) -> Option<Snapshot> {
-        into.extend(self.from(self.handed.next()).cloned());
-        self.handed = self.last().index;
+        let last = self.last().index;
+        if last > self.handed {
+            into.extend(self.from(self.handed.next()).cloned());
+            self.handed = last;
+        }
         let pending = self.snapshot.as_mut().filter(|pending| !pending.handed)?;
         pending.handed = true;
         Some(pending.snapshot.clone())

@@ -14,7 +14,7 @@ pub struct MajorityQuorum {
 }
 
 /// Up to this many voters the quorum index is found without allocating.
-const INLINE: usize = 9;
+const INLINE: usize = 32;
 
 impl MajorityQuorum {
     /// The majority of these voters; repeated ones count once.

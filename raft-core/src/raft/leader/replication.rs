@@ -186,7 +186,8 @@ impl Leader {
             }
             ProgressState::Snapshot { .. } => {}
         }
-        let news = self.maybe_commit(common);
+        // What is committed already needs no count.
+        let news = index > common.log.committed() && self.maybe_commit(common);
         if news {
             self.release_early_reads(common);
         }
