@@ -1,0 +1,108 @@
+//! Nodes and their inboxes.
+
+use std::collections::VecDeque;
+
+use super::{Node, Setup, Tally};
+
+/// A cluster in one thread.
+pub(crate) struct Cluster<N: Node> {
+    /// In ascending order of their ids, which begin at 1 and have no gaps.
+    pub(crate) nodes: Vec<N>,
+    /// What has arrived at each.
+    pub(crate) inboxes: Vec<VecDeque<N::Message>>,
+    /// How many nodes are there to the others; the messages to those after them are lost.
+    pub(crate) connected: usize,
+}
+
+impl<N: Node> Cluster<N> {
+    /// A cluster whose node 1 leads.
+    pub(crate) fn elected(setup: &Setup) -> Cluster<N> {
+        let mut cluster = Cluster::start(setup);
+        cluster.elect();
+        cluster
+    }
+
+    /// A cluster without a leader.
+    pub(crate) fn start(setup: &Setup) -> Cluster<N> {
+        let nodes: Vec<N> = setup.members().into_iter().map(|id| N::start(id, setup)).collect();
+        let inboxes = nodes.iter().map(|_| VecDeque::new()).collect();
+        Cluster { connected: nodes.len(), nodes, inboxes }
+    }
+
+    /// Node 1 campaigns and wins.
+    pub(crate) fn elect(&mut self) {
+        self.nodes[0].campaign();
+        self.pump();
+        assert!(self.nodes[0].leads(), "node 1 has won");
+    }
+
+    /// Each node in turn steps what has arrived and handles one `Ready`, until none has anything to do. A message is there for
+    /// a node that comes later in the same turn.
+    pub(crate) fn pump(&mut self) {
+        let Cluster { nodes, inboxes, connected } = self;
+        let mut busy = true;
+        while busy {
+            busy = false;
+            for (at, node) in nodes[..*connected].iter_mut().enumerate() {
+                while let Some(message) = inboxes[at].pop_front() {
+                    node.step(message);
+                    busy = true;
+                }
+                busy |= node.handle(|to, message| inboxes[place(to)].push_back(message));
+            }
+        }
+        inboxes[*connected..].iter_mut().for_each(VecDeque::clear);
+    }
+
+    /// This node steps what has arrived, and handles `Ready`s until there is none.
+    pub(crate) fn drain(&mut self, at: usize) {
+        let Cluster { nodes, inboxes, .. } = self;
+        while let Some(message) = inboxes[at].pop_front() {
+            nodes[at].step(message);
+        }
+        while nodes[at].handle(|to, message| inboxes[place(to)].push_back(message)) {}
+    }
+
+    /// Panics unless every node has applied this.
+    pub(crate) fn check(&self, expected: Tally) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            let Tally { count, sum, .. } = node.tally();
+            assert_eq!((count, sum), (expected.count, expected.sum), "what node {} has applied", at + 1);
+        }
+    }
+}
+
+/// Where the node of this id stands.
+pub(crate) fn place(id: u64) -> usize {
+    usize::try_from(id - 1).unwrap()
+}
+
+/// The commands of clients: zeroes with a number in front.
+pub(crate) struct Payloads {
+    size: usize,
+    proposed: Tally,
+}
+
+impl Payloads {
+    /// Of this many bytes each.
+    pub(crate) fn new(size: usize) -> Payloads {
+        Payloads { size, proposed: Tally::default() }
+    }
+
+    /// What there was of them until now.
+    pub(crate) fn proposed(&self) -> Tally {
+        self.proposed
+    }
+}
+
+impl Iterator for Payloads {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut data = vec![0; self.size];
+        data[..8].copy_from_slice(&self.proposed.count.to_le_bytes());
+        self.proposed.sum += self.proposed.count;
+        self.proposed.count += 1;
+        Some(data)
+    }
+}
