@@ -484,6 +484,32 @@ fn a_window_that_is_lowered_drains_and_one_that_is_raised_goes_on() {
 }
 
 #[test]
+fn a_lowered_window_holds_again_when_it_has_drained() {
+    let mut peer = replicate(0, window(3, 100));
+    for index in 1..=3 {
+        peer.on_sent(1, at(index), 1, at(0));
+    }
+    peer.set_window(window(1, 100));
+    peer.free_up_to(at(1));
+    assert!(!peer.exceeds_window(), "two of one, that were sent before");
+    peer.free_up_to(at(2));
+    peer.on_sent(1, at(4), 1, at(0));
+    assert!(peer.exceeds_window(), "two of one, one of them sent since");
+}
+
+#[test]
+fn a_snapshot_that_was_asked_for_is_on_its_way_until_that_is_reported() {
+    let mut peer = replicate(3, WIDE);
+    assert!(!peer.awaits_wanted_snapshot());
+    peer.on_wanted_snapshot_sent();
+    assert!(peer.awaits_wanted_snapshot() && !peer.is_snapshot(), "its log goes on");
+    peer.on_wanted_snapshot_reported();
+    assert!(!peer.awaits_wanted_snapshot());
+    peer.become_snapshot(at(9));
+    assert!(peer.awaits_wanted_snapshot(), "any snapshot will do");
+}
+
+#[test]
 fn a_window_is_full_by_messages_or_by_bytes() {
     let mut inflights = Inflights::default();
     assert!(!inflights.is_full(window(1, 1)));
