@@ -125,6 +125,9 @@ pub struct Oracle {
     shadows: Vec<Shadow>,
     seen: Vec<Seen>,
     before_step: Option<elections::BeforeStep>,
+    vouched: acknowledgements::Vouched,
+    /// How far the append that is being stepped vouches for the log.
+    append: Index,
 }
 
 impl Oracle {
@@ -140,6 +143,8 @@ impl Oracle {
             shadows: vec![Shadow::default(); nodes],
             seen: vec![Seen::default(); nodes],
             before_step: None,
+            vouched: acknowledgements::Vouched::new(nodes),
+            append: Index::ZERO,
         }
     }
 
@@ -204,10 +209,13 @@ impl Oracle {
         self.elections.on_arrival(cx, raw, summary);
         if let Body::InstallSnapshot(install) = &message.body {
             flow::count_snapshot(cx, &install.snapshot, &self.shadows[cx.at]);
+            self.vouched.on_word(cx.at, message.term, install.snapshot.metadata.index);
         }
         if let Body::AppendEntries(append) = &message.body {
             let before = append.prev.index < raw.commit_index();
             cx.reached.reach_if(before && message.term == raw.term(), Situation::AppendBeforeCommit);
+            self.append = append.entries.last().map_or(append.prev.index, |entry| entry.index);
+            self.vouched.on_word(cx.at, message.term, self.append);
         }
         self.flow.on_arrival(cx.at, summary);
         if summary.kind == Kind::TransferLeader {
@@ -226,6 +234,14 @@ impl Oracle {
             self.elections.after_step(cx, raw, summary, before)?;
         }
         self.elections.on_stepped(cx, raw, summary, result.is_ok());
+        let (before, now) = (self.seen[cx.at].hard.commit, raw.commit_index());
+        if summary.kind == Kind::Append && now > before.max(self.append) {
+            let id = cx.node().id;
+            return broken(
+                "5.3",
+                format!("node {id} commits {now}, and was vouched for up to {}", self.append),
+            );
+        }
         let late = summary.kind == Kind::TimeoutNow && raw.role() != RoleKind::Candidate;
         cx.reached.reach_if(late, Situation::TimeoutNowLate);
         if summary.kind == Kind::Propose && result.is_ok() && raw.role() == RoleKind::Leader {
@@ -245,6 +261,9 @@ impl Oracle {
     pub fn on_call(&mut self, cx: &Context, cause: Cause) -> Check {
         let Some(raw) = cx.raw() else { return Ok(()) };
         self.flow.on_call(cx.at);
+        if cause == Cause::Persisted {
+            acknowledgements::check_durable(cx, raw, &self.shadows[cx.at])?;
+        }
         let now = Seen::of(raw);
         let before = std::mem::replace(&mut self.seen[cx.at], now);
         if before == now {
@@ -326,7 +345,8 @@ impl Oracle {
         self.flow.on_send(cx.at, &message.body);
         match &message.body {
             Body::AppendEntriesReply(reply) => {
-                acknowledgements::on_reply(cx, message.term, reply, &self.elections, &self.history)?;
+                let answer = (message.term, reply);
+                acknowledgements::on_reply(cx, raw, answer, &self.vouched, &self.elections, &self.history)?;
             }
             Body::AppendEntries(append) => {
                 logs::on_append_sent(cx, raw, message.term, append, &self.elections, &self.history)?;

@@ -1,18 +1,66 @@
 //! What is acknowledged is durable, and what a leader counts on is there (7, 15).
 
+use std::cmp::Ordering;
+
 use raft_core::{AppendEntriesReply, Heartbeat, Index, Message, NodeId, RawNode, RoleKind, Term};
 
 use super::elections::Elections;
 use super::history::History;
 use super::{Check, Context, broken};
+use crate::cluster::Shadow;
 use crate::disk::Disk;
 use crate::reached::Situation;
+
+/// How far the leader of the newest term that a node heard has vouched for its log.
+#[derive(Debug)]
+pub(super) struct Vouched(Vec<(Term, Index)>);
+
+impl Vouched {
+    pub(super) fn new(nodes: usize) -> Vouched {
+        Vouched(vec![(Term::ZERO, Index::ZERO); nodes])
+    }
+
+    /// A leader says that the log agrees with its own up to here.
+    pub(super) fn on_word(&mut self, at: usize, term: Term, last: Index) {
+        let (newest, highest) = &mut self.0[at];
+        match term.cmp(newest) {
+            Ordering::Less => {}
+            Ordering::Equal => *highest = last.max(*highest),
+            Ordering::Greater => (*newest, *highest) = (term, last),
+        }
+    }
+
+    /// An acknowledgement leaves: nobody but the leader knows that the log agrees with its own, and it has told how far.
+    fn check(&self, cx: &Context, raw: &RawNode<Disk>, term: Term, index: Index) -> Check {
+        let (newest, highest) = self.0[cx.at];
+        if term == newest && index > highest.max(raw.commit_index()) {
+            let id = cx.node().id;
+            return broken("7", format!("node {id} acknowledges {index}, its leader vouched for {highest}"));
+        }
+        Ok(())
+    }
+}
+
+/// What a node takes for durable is on its disk (7).
+pub(super) fn check_durable(cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+    let (node, durable) = (cx.node(), raw.basic_status().durable);
+    let there = shadow.term(durable);
+    if durable > shadow.before() && !there.is_some_and(|there| node.disk.holds(durable, there)) {
+        let held = node.disk.term_at(durable);
+        return broken(
+            "7",
+            format!("node {} takes entry {durable} of term {there:?} for durable, that is {held:?}", node.id),
+        );
+    }
+    Ok(())
+}
 
 /// The answer to an append leaves (7).
 pub(super) fn on_reply(
     cx: &Context,
-    term: Term,
-    reply: &AppendEntriesReply,
+    raw: &RawNode<Disk>,
+    (term, reply): (Term, &AppendEntriesReply),
+    vouched: &Vouched,
     elections: &Elections,
     history: &History,
 ) -> Check {
@@ -25,6 +73,7 @@ pub(super) fn on_reply(
     if index.is_zero() || node.disk.synced().term > term {
         return Ok(());
     }
+    vouched.check(cx, raw, term, index)?;
     let there = elections.term_in_log_of(term, index, history);
     if there.is_some_and(|there| node.disk.holds(index, there)) {
         return Ok(());

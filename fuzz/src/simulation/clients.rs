@@ -65,6 +65,10 @@ impl Driver {
         let at = self.any_node(world);
         let other = self.rng.usize(0..world.nodes.len());
         let action = match self.rng.u32(0..20) {
+            8 if self.plan.changes && other != at => {
+                let changes = [self.any_change(world), self.any_change(world)];
+                Action::Changes { at, from: other, changes }
+            }
             0..9 if self.plan.changes => {
                 let change = self.any_change(world);
                 Action::Change { at, change, old_format: self.rng.u32(0..4) == 0 }

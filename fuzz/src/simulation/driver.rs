@@ -22,6 +22,7 @@ pub(super) enum Due {
     Apply(usize, u32),
     Start(usize),
     Client(usize),
+    Campaign(usize),
     Operator,
     Fault,
     Report { at: usize, peer: usize, finished: bool },
@@ -184,6 +185,9 @@ impl Driver {
         if !node.is_async() {
             return;
         }
+        if self.chaos {
+            self.make_trouble(world, at);
+        }
         if node.disk.queued() > 0 && self.watches[at].write_due != life {
             let slow = if self.chaos && self.rng.u32(0..20) == 0 { 100 } else { 1 };
             let after = self.rng.u64(self.plan.write.0..self.plan.write.1) * slow;
@@ -197,6 +201,20 @@ impl Driver {
             let after = self.rng.u64(100..slowest);
             self.watches[at].apply_due = life;
             self.schedule(now + after, Due::Apply(at, node.lives));
+        }
+    }
+
+    /// What a node has on its way to its disk is worth most trouble: a campaign while a snapshot isn't durable, another leader
+    /// while entries aren't.
+    fn make_trouble(&mut self, world: &World, at: usize) {
+        let disk = &world.nodes[at].disk;
+        let (queued, snapshot) = (disk.queued(), disk.queued_snapshot().is_some());
+        let soon = world.now + 1_000;
+        if snapshot && self.rng.u32(0..8) == 0 {
+            self.schedule(soon, Due::Campaign(at));
+        } else if queued > 2 && self.rng.u32(0..64) == 0 {
+            let other = self.rng.usize(0..world.nodes.len());
+            self.schedule(soon, Due::Campaign(other));
         }
     }
 
@@ -256,6 +274,7 @@ impl Driver {
                 self.perform(world, Action::Apply(at))
             }
             Due::Start(at) => self.start(world, at),
+            Due::Campaign(at) => self.perform(world, Action::Campaign(at)),
             Due::Client(client) => self.client(world, client),
             Due::Operator => self.operator(world),
             Due::Fault => self.fault(world),
@@ -270,7 +289,7 @@ impl Driver {
             Due::Tick(at, _) | Due::Write(at, _) | Due::Apply(at, _) | Due::Fetched(at) => at,
             Due::Arrival(slot) => self.parcels[slot].as_ref().map_or(0, |sent| sent.parcel.to),
             Due::Report { at, .. } => at,
-            Due::Start(_) | Due::Client(_) | Due::Operator | Due::Fault => return false,
+            Due::Start(_) | Due::Client(_) | Due::Campaign(_) | Due::Operator | Due::Fault => return false,
         };
         let until = self.watches[at].asleep_until;
         if until > world.now {
@@ -353,6 +372,7 @@ pub(super) fn node_of(action: Action) -> Option<usize> {
         | Action::Write { at, .. }
         | Action::Read { at, .. }
         | Action::Change { at, .. }
+        | Action::Changes { at, .. }
         | Action::Transfer { at, .. }
         | Action::Unreachable { at, .. }
         | Action::Report { at, .. }

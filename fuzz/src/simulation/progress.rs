@@ -326,6 +326,7 @@ fn is_equal(status: &Status, leader: &Status) -> bool {
         && status.commit == leader.last
         && status.applied == leader.last
         && status.last == leader.last
+        && status.durable == leader.last
         && status.pending_reads == 0
         && status.writes_in_flight == 0
         && status.conf_state == leader.conf_state

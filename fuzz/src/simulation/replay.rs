@@ -122,6 +122,7 @@ fn exists(world: &World, action: Action) -> bool {
     let nodes = world.nodes.len();
     let peer = match action {
         Action::Deliver(parcel) => parcel.from,
+        Action::Changes { from, .. } => from,
         Action::Transfer { to, .. } => to.unwrap_or(0),
         Action::Unreachable { peer, .. } | Action::Report { peer, .. } | Action::Window { peer, .. } => peer,
         _ => 0,

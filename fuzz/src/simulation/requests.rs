@@ -1,6 +1,11 @@
 //! What clients and operators ask of a node.
 
-use raft_core::{ConfChange, ConfChangeProposal, Proposal, ProposeError, ReadMode, RoleKind};
+use std::sync::Arc;
+
+use raft_core::{
+    Body, ConfChange, ConfChangeProposal, Entry, Message, Payload, Proposal, Propose, ProposeError, ReadMode,
+    RoleKind, Term,
+};
 
 use super::action::Change;
 use super::world::World;
@@ -83,6 +88,21 @@ impl World {
         if matches!(result, Ok(ConfChangeProposal::Appended { .. })) {
             self.oracle.on_proposed(raw, 0)?;
         }
+        self.drain(at, Cause::Other)
+    }
+
+    /// Two changes arrive together, passed on by another node.
+    pub(super) fn changes(&mut self, at: usize, from: usize, changes: [Change; 2]) -> Check {
+        let (from, to) = (self.nodes[from].id, self.nodes[at].id);
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        if raw.config().disable_conf_change_validation {
+            return Ok(());
+        }
+        let payload = |change: Change| Payload::ConfChangeV2(Arc::new(change.to_v2()));
+        let entries = changes.map(|change| Entry { payload: payload(change), ..Entry::default() });
+        let body = Body::Propose(Propose { entries: entries.into_iter().collect() });
+        // What is refused is refused; what is taken on is looked at.
+        let _ = raw.step(Message { from, to, term: Term::ZERO, body });
         self.drain(at, Cause::Other)
     }
 

@@ -171,9 +171,10 @@ impl fmt::Display for Action {
             Action::Read { at, client, lease } => write!(f, "read {} {} {lease}", at + 1, client + 1),
             Action::GiveUp(client) => write!(f, "give-up {}", client + 1),
             Action::Change { at, change, old_format } => {
-                write!(f, "change {} {old_format} {}", at + 1, name(TRANSITIONS, &change.transition))?;
-                let mut steps = change.steps.iter().flatten();
-                steps.try_for_each(|(kind, id)| write!(f, " {} {id}", name(STEPS, kind)))
+                write!(f, "change {} {old_format} {}", at + 1, InWords(change))
+            }
+            Action::Changes { at, from, changes: [first, second] } => {
+                write!(f, "changes {} {} {} then {}", at + 1, from + 1, InWords(first), InWords(second))
             }
             Action::Transfer { at, to: Some(to) } => write!(f, "transfer {} {}", at + 1, to + 1),
             Action::Transfer { at, to: None } => write!(f, "transfer-to-best {}", at + 1),
@@ -192,6 +193,17 @@ impl fmt::Display for Action {
             Action::Groups { at, second: None } => write!(f, "no-groups {}", at + 1),
             Action::Heal => f.write_str("heal"),
         }
+    }
+}
+
+/// A membership change.
+struct InWords(Change);
+
+impl fmt::Display for InWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name(TRANSITIONS, &self.0.transition))?;
+        let mut steps = self.0.steps.iter().flatten();
+        steps.try_for_each(|(kind, id)| write!(f, " {} {id}", name(STEPS, kind)))
     }
 }
 
@@ -226,6 +238,16 @@ impl<'a> Words<'a> {
         self.number::<usize>()?.checked_sub(1)
     }
 
+    /// A membership change, to the end of the line or up to the word `then`.
+    fn change(&mut self) -> Option<Change> {
+        let mut change = Change { transition: value(TRANSITIONS, self.word()?)?, steps: [None; 4] };
+        let mut steps = change.steps.iter_mut();
+        while let Some(kind) = self.word().filter(|word| *word != "then") {
+            *steps.next()? = Some((value(STEPS, kind)?, NodeId::new(self.number()?)?));
+        }
+        Some(change)
+    }
+
     fn action(&mut self) -> Option<Action> {
         Some(match self.word()? {
             "tick" => Action::Tick(self.at()?),
@@ -256,12 +278,11 @@ impl<'a> Words<'a> {
             "give-up" => Action::GiveUp(self.at()?),
             "change" => {
                 let (at, old_format) = (self.at()?, self.number()?);
-                let mut change = Change { transition: value(TRANSITIONS, self.word()?)?, steps: [None; 4] };
-                for step in &mut change.steps {
-                    let Some(kind) = self.word() else { break };
-                    *step = Some((value(STEPS, kind)?, NodeId::new(self.number()?)?));
-                }
-                Action::Change { at, change, old_format }
+                Action::Change { at, change: self.change()?, old_format }
+            }
+            "changes" => {
+                let (at, from) = (self.at()?, self.at()?);
+                Action::Changes { at, from, changes: [self.change()?, self.change()?] }
             }
             "transfer" => Action::Transfer { at: self.at()?, to: Some(self.at()?) },
             "transfer-to-best" => Action::Transfer { at: self.at()?, to: None },

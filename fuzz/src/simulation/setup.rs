@@ -131,8 +131,8 @@ fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
     // With leases the clocks may differ by what the drift allows for.
     let spread = if shared.lease_reads { 10_000 } else { 80_000 };
     NodeOptions {
-        snapshot_every: rng.u64(5..200),
-        keep_entries: rng.u64(0..50),
+        snapshot_every: if rng.bool() { rng.u64(3..20) } else { rng.u64(5..200) },
+        keep_entries: if rng.bool() { rng.u64(0..4) } else { rng.u64(0..50) },
         tick_every: 100_000 + rng.u64(0..spread),
         durable_machine,
         advances: rng.u32(0..4) == 0,

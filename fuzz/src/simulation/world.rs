@@ -120,6 +120,7 @@ impl World {
                 Ok(())
             }
             Action::Change { at, change, old_format } => self.change(at, change, old_format),
+            Action::Changes { at, from, changes } => self.changes(at, from, changes),
             Action::Transfer { at, to } => self.transfer(at, to),
             Action::Campaign(at) => {
                 let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
