@@ -126,17 +126,17 @@ impl Suite {
         let [simulate] = programs else { return Ok(Verdict::NotRun) };
         let budget = self.budget.as_secs().max(1);
         let mut command = Command::new(simulate);
-        command.args(["--seeds", "1000000000", "--no-shrink", "--for", &budget.to_string()]);
+        command.args(["--no-shrink", "--for", &budget.to_string()]);
         let run = child::run_limited(&mut command, Limits::of(self.budget + HANGS_AFTER), output, stop)?;
         if run.succeeded() {
-            let tried = run.output.lines().find(|line| line.contains("runs")).unwrap_or_default();
-            return Ok(Verdict::Survived { tried: tried.split(',').next().unwrap_or_default().to_owned() });
+            let runs = run.output.lines().find_map(|line| line.strip_prefix("runs ")).unwrap_or_default();
+            return Ok(Verdict::Survived { tried: format!("{} runs", runs.trim()) });
         }
         let Some((seed, statement)) = run.output.lines().find_map(violation) else {
             return Ok(Verdict::Caught { by: how_it_ended(&run), cpu: run.cpu });
         };
         let mut again = Command::new(&self.sound);
-        again.args(["--seed", &seed.to_string(), "--seeds", "1", "--no-shrink"]);
+        again.args(["--no-shrink", "--seed", &seed.to_string(), "--seeds", "1"]);
         if !child::run_limited(&mut again, Limits::of(HANGS_AFTER), output, stop)?.succeeded() {
             return Err(format!("seed {seed} fails without any mutant: {statement}"));
         }

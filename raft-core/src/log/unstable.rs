@@ -120,6 +120,12 @@ impl Unstable {
         }
     }
 
+    /// For how many entries there is room.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// The snapshot that covers up to `index` is durable. Returns whether it is the one that was pending.
     pub(crate) fn stable_snapshot(&mut self, index: Index) -> bool {
         let same = self.snapshot().is_some_and(|snapshot| snapshot.metadata.index == index);

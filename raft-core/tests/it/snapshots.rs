@@ -196,6 +196,23 @@ fn an_acknowledgement_ends_the_wait_whatever_snapshot_it_is_of() {
     assert_eq!(cluster.commit(3), 7);
 }
 
+#[test]
+fn a_peer_brought_up_to_the_log_need_not_have_the_snapshot() {
+    let mut cluster = compacted();
+    // The storage has a snapshot that is newer than it need be: the log goes on from index 7, the snapshot covers that too.
+    let newer = snapshot(at(1, 7), members());
+    cluster.node_mut(1).storage_mut().set_snapshot(newer);
+    cluster.heal();
+    cluster.lose_if(is_snapshot);
+    cluster.rounds(2);
+    assert_eq!(cluster.peer(1, 3).state, PeerState::Snapshot { pending: index(7) });
+    let by_hand = (2..=6).map(|i| raft_core::Entry::normal(term(1), index(i), "x".into())).collect();
+    cluster.step(message(1, 3, 1, append(at(1, 1), by_hand, 0))).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.peer(1, 3).state, PeerState::Replicate);
+    assert_eq!(cluster.commit(3), 7);
+}
+
 // -- the follower
 
 #[test]

@@ -143,3 +143,21 @@ fn entries_are_handed_out_once_after_their_last_change() {
     unstable.hand_out(&mut out);
     assert_eq!(named(&out), [(2, 5), (2, 6)]);
 }
+
+#[test]
+fn the_memory_of_many_entries_is_given_back_when_all_are_durable_and_that_of_few_is_kept() {
+    let capacity_after = |count: usize| {
+        let mut unstable = Unstable::new(position(1, 0));
+        unstable.replace_after(position(1, 0), entries_behind(0, &std::vec![1; count]));
+        let used = unstable.capacity();
+        unstable.hand_out(&mut Vec::new());
+        unstable.stable_to(at(count as u64 - 1));
+        assert_eq!(unstable.capacity(), used, "it is still in use");
+        unstable.stable_to(at(count as u64));
+        (used, unstable.capacity())
+    };
+    let (used, left) = capacity_after(1_000);
+    assert!(used >= 1_000 && left == 0, "{used} {left}");
+    let (used, left) = capacity_after(8);
+    assert!(used >= 8 && left == used, "a buffer that is used again and again isn't allocated each time");
+}
