@@ -1,9 +1,11 @@
 //! Guards that no other test notices the lack of: found by leaving each out (`fuzz/mutants`).
 
 use raft_core::ConfChangeKind::AddLearner;
-use raft_core::{ConfChangeProposal, ConfChangeRefusal, Config, MemoryStorage, RawNode};
+use raft_core::{
+    Body, ConfChangeProposal, ConfChangeRefusal, Config, MemoryStorage, RawNode, ReadMode, Ready,
+};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, figure_2};
 use crate::words::*;
 
 /// A node alone, which leads.
@@ -68,4 +70,52 @@ fn a_leader_that_only_learns_does_not_count_its_own_log() {
     cluster.heal();
     cluster.rounds(2);
     assert_eq!(cluster.commit(1), before + 1);
+}
+
+/// Thesis §6.4, step 1, for a read that comes from a follower.
+#[test]
+fn a_followers_read_waits_for_the_first_commit_of_the_term_too() {
+    let mut cluster = Cluster::with(3, figure_2);
+    cluster.lose_if(is_append_reply);
+    cluster.node_mut(1).campaign().unwrap();
+    cluster.pump(1);
+    cluster.settle();
+    cluster.read(2, "r", ReadMode::Quorum).unwrap();
+    cluster.rounds(1);
+    assert_eq!((cluster.leader(), cluster.commit(1), cluster.slot(2).reads.len()), (Some(1), 0, 0));
+    cluster.lose_if(|_| false);
+    cluster.rounds(3);
+    assert_eq!(cluster.slot(2).reads.iter().map(|read| read.index).collect::<Vec<_>>(), [index(1)]);
+}
+
+/// Takes a `Ready` and makes it durable, and applies nothing.
+fn persist(node: &mut RawNode<MemoryStorage>) -> Ready {
+    let ready = node.ready();
+    node.storage_mut().persist(&ready).unwrap();
+    node.on_persisted(ready.number).unwrap();
+    ready
+}
+
+/// Thesis §6.4: the read index is the commit index when the leader was asked; its caller waits until that is applied.
+#[test]
+fn a_read_is_of_what_was_committed_also_where_that_is_not_applied() {
+    let mut config = Config::new(id(1), 0);
+    figure_2(&mut config);
+    let mut node = RawNode::new(config, MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
+    node.campaign().unwrap();
+    let _ = persist(&mut node);
+    node.step(message(2, 1, 1, granted())).unwrap();
+    let _ = persist(&mut node);
+    node.step(message(2, 1, 1, accepted(1))).unwrap();
+    let _ = persist(&mut node);
+    assert_eq!((node.commit_index(), node.applied_index()), (index(1), index(0)));
+
+    node.read_index("r".into(), ReadMode::Quorum).unwrap();
+    let round = persist(&mut node).messages.into_iter().find_map(|message| match message.body {
+        Body::Heartbeat(heartbeat) => Some(heartbeat.context),
+        _ => None,
+    });
+    node.step(message(2, 1, 1, heartbeat_reply_with(round.unwrap()))).unwrap();
+    let answered: Vec<_> = persist(&mut node).read_states.iter().map(|read| read.index).collect();
+    assert_eq!(answered, [index(1)]);
 }

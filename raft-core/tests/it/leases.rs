@@ -49,6 +49,17 @@ fn a_lease_read_needs_no_round_while_the_lease_holds() {
 }
 
 #[test]
+fn a_read_that_asks_for_a_quorum_is_not_answered_from_a_lease() {
+    let mut cluster = leased(leases);
+    cluster.isolate(1);
+    assert!(serves(&mut cluster, 1), "it holds a lease");
+    let before = answered(&mut cluster, 1);
+    cluster.read(1, "quorum", ReadMode::Quorum).unwrap();
+    cluster.settle();
+    assert_eq!(answered(&mut cluster, 1), before, "whose clock may be wrong");
+}
+
+#[test]
 fn a_lease_ends_before_the_followers_promise_does() {
     for (election_ticks, drift, last) in [(10, 1, 7), (10, 0, 8), (20, 3, 15)] {
         let mut cluster = leased(|config| {
