@@ -25,7 +25,7 @@ impl<N: Node> Workload for CatchUp<N> {
         cluster.elect();
         let mut payloads = Payloads::new(256);
         for _ in 0..self.entries.div_ceil(100) {
-            cluster.nodes[0].propose_batch(payloads.by_ref().take(100));
+            cluster.nodes[0].propose_batch(payloads.batch(100));
             cluster.pump();
         }
         cluster.connected = 3;

@@ -93,16 +93,18 @@ impl Payloads {
     pub(crate) fn proposed(&self) -> Tally {
         self.proposed
     }
-}
 
-impl Iterator for Payloads {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
+    /// The next one.
+    pub(crate) fn one(&mut self) -> Vec<u8> {
         let mut data = vec![0; self.size];
         data[..8].copy_from_slice(&self.proposed.count.to_le_bytes());
         self.proposed.sum += self.proposed.count;
         self.proposed.count += 1;
-        Some(data)
+        data
+    }
+
+    /// The next ones: an iterator that knows its length.
+    pub(crate) fn batch(&mut self, count: usize) -> impl ExactSizeIterator<Item = Vec<u8>> {
+        (0..count).map(|_| self.one())
     }
 }

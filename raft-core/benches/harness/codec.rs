@@ -50,7 +50,7 @@ impl<C: Codec> Workload for Coding<C> {
 }
 
 fn boxed<C: Codec + 'static>(what: fn(&mut C, &Bytes) -> bool) -> Box<dyn Workload> {
-    let mut codec = C::new(Payloads::new(256).take(ENTRIES));
+    let mut codec = C::new(Payloads::new(256).batch(ENTRIES));
     let encoded = codec.encode();
     Box::new(Coding { codec, encoded, what })
 }

@@ -13,7 +13,7 @@ pub(crate) enum Part {
     Leaders,
     /// W7b: a follower steps a heartbeat, answers, and ticks.
     Followers,
-    /// W7c: a follower ticks.
+    /// W7c: a follower ticks, and has nothing to do.
     Idle,
     /// W7d: the leaders tick, send two heartbeats, and step two answers.
     AnsweredLeaders,
@@ -71,7 +71,12 @@ impl<N: Node> Workload for Groups<N> {
                     });
                 }
                 Part::Idle => {
-                    meter.measure(&mut || self.each(|group| group.nodes[1].tick()));
+                    meter.measure(&mut || {
+                        self.each(|group| {
+                            group.nodes[1].tick();
+                            while group.nodes[1].handle(|_, _| ()) {}
+                        });
+                    });
                     if tick == ANSWERED_EVERY {
                         self.beat();
                     }

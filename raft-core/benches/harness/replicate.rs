@@ -53,9 +53,9 @@ impl<N: Node> Workload for Replicate<N> {
         meter.measure(&mut || {
             while payloads.proposed().count - before < COMPACT_EVERY {
                 if load.in_one_call {
-                    cluster.nodes[0].propose_batch(payloads.take(load.count));
+                    cluster.nodes[0].propose_batch(payloads.batch(load.count));
                 } else {
-                    payloads.take(load.count).for_each(|data| cluster.nodes[0].propose(data));
+                    payloads.batch(load.count).for_each(|data| cluster.nodes[0].propose(data));
                 }
                 cluster.pump();
             }
@@ -89,8 +89,8 @@ impl<N: Node> Workload for Pipeline<N> {
     fn round(&mut self, meter: &mut dyn Meter) -> u64 {
         let Pipeline { cluster: Cluster { nodes, inboxes, .. }, payloads, next } = self;
         meter.measure(&mut || {
-            for data in payloads.take(usize::try_from(COMPACT_EVERY).unwrap()) {
-                nodes[0].propose(data);
+            for _ in 0..COMPACT_EVERY {
+                nodes[0].propose(payloads.one());
                 for (node, inbox) in nodes.iter_mut().zip(inboxes.iter_mut()) {
                     inbox.drain(..).for_each(|message| node.step(message));
                     node.handle(|to, message| next[place(to)].push_back(message));

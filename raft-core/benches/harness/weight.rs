@@ -30,7 +30,7 @@ pub(crate) struct Weight {
 /// The node at this place after so many proposals.
 fn after<N: Weighed>(proposals: usize, at: usize) -> Parts {
     let mut cluster = Cluster::<N>::elected(&Setup::of(3));
-    for data in Payloads::new(256).take(proposals) {
+    for data in Payloads::new(256).batch(proposals) {
         cluster.nodes[0].propose(data);
         cluster.pump();
     }
