@@ -94,8 +94,7 @@ fn main() {
     let name = |spec: &Spec| spec.name;
     for (ours, theirs) in chosen(ours(), name).iter().zip(&chosen(theirs(), name)) {
         let (our_time, their_time, ratio) = times(ours, theirs);
-        let target =
-            TARGETS.iter().find(|(name, _)| *name == ours.name).map(|(_, target)| format!("{target}"));
+        let target = TARGETS.iter().find(|(name, _)| *name == ours.name).map_or("–", |(_, target)| target);
         let instructions =
             |name: &str| if counts { format!("{:.0}", valgrind::count(name, None)) } else { "–".into() };
         println!(
