@@ -2,7 +2,7 @@
 
 use raft_core::ConfChangeKind::AddLearner;
 use raft_core::{
-    Body, ConfChangeProposal, ConfChangeRefusal, Config, MemoryStorage, RawNode, ReadMode, Ready,
+    Body, ConfChangeProposal, ConfChangeRefusal, Config, MemoryStorage, RawNode, ReadMode, Ready, RoleKind,
 };
 
 use crate::cluster::{Cluster, figure_2};
@@ -118,4 +118,48 @@ fn a_read_is_of_what_was_committed_also_where_that_is_not_applied() {
     node.step(message(2, 1, 1, heartbeat_reply_with(round.unwrap()))).unwrap();
     let answered: Vec<_> = persist(&mut node).read_states.iter().map(|read| read.index).collect();
     assert_eq!(answered, [index(1)]);
+}
+
+/// Thesis §6.2: a leader without a vote can't hear itself for a quorum.
+#[test]
+fn a_leader_that_only_learns_steps_down_when_it_hears_no_quorum() {
+    for each_tick in [false, true] {
+        let mut cluster = Cluster::with(4, |config| {
+            config.step_down_on_removal = false;
+            config.check_quorum_each_tick = each_tick;
+        });
+        cluster.elect(1);
+        cluster.change_and_settle(1, change(&[(AddLearner, 1)]));
+        cluster.isolate(1);
+        cluster.ticks(1, 20);
+        assert_eq!(cluster.role(1), RoleKind::Follower);
+    }
+}
+
+/// Thesis §9.6: a vote answers the question for a vote, not whether one would be given.
+#[test]
+fn a_late_vote_is_no_pre_vote() {
+    let config = Config { pre_vote: true, ..Config::new(id(1), 0) };
+    let mut node = RawNode::new(config, MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
+    node.step(message(2, 1, 1, Body::TimeoutNow)).unwrap();
+    let _ = persist(&mut node);
+    assert_eq!((node.role(), node.term()), (RoleKind::Candidate, term(2)));
+    node.campaign().unwrap();
+    let _ = persist(&mut node);
+    assert_eq!((node.role(), node.term()), (RoleKind::PreCandidate, term(2)));
+    node.step(message(3, 1, 2, granted())).unwrap();
+    assert_eq!((node.role(), node.term()), (RoleKind::PreCandidate, term(2)));
+}
+
+/// Thesis §3.10: a learner can't lead, however long its log is.
+#[test]
+fn the_best_successor_is_a_voter() {
+    let mut cluster = Cluster::of(&[1, 2, 4], &[3], |_| {});
+    cluster.elect(1);
+    cluster.lose_if(|message| message.to == id(2) && has_entries(message));
+    cluster.isolate(4);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    assert!(cluster.peer(1, 3).match_index > cluster.peer(1, 2).match_index);
+    assert_eq!(cluster.node_mut(1).transfer_leader_to_best(), Ok(id(2)));
 }
