@@ -163,3 +163,14 @@ fn the_best_successor_is_a_voter() {
     assert!(cluster.peer(1, 3).match_index > cluster.peer(1, 2).match_index);
     assert_eq!(cluster.node_mut(1).transfer_leader_to_best(), Ok(id(2)));
 }
+
+/// Thesis §3.10: who isn't heard can't take over.
+#[test]
+fn the_best_successor_was_heard_lately() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.isolate(2);
+    cluster.rounds(25);
+    assert_eq!(cluster.peer(1, 2).match_index, cluster.peer(1, 3).match_index);
+    assert_eq!(cluster.node_mut(1).transfer_leader_to_best(), Ok(id(3)));
+}
