@@ -173,17 +173,22 @@ impl Node {
     pub fn make_snapshot_if_due(&mut self, count: usize) {
         let index = self.machine.index();
         let due = index.get() % self.options.snapshot_every < count as u64;
-        // With entries that are applied before they are durable the machine can be ahead of the log.
-        if due && index <= self.disk.last() {
+        if due && self.is_durable() {
             let compact = Index::new(index.get().saturating_sub(self.options.keep_entries));
             self.disk.keep_snapshot(self.machine.snapshot(), compact);
         }
     }
 
+    /// Is the last entry that was applied on the disk? With those that are applied before they are durable it may not be, or
+    /// another may stand in its place.
+    fn is_durable(&self) -> bool {
+        self.disk.term_at(self.machine.index()) == Some(self.machine.applied.term)
+    }
+
     /// Makes the snapshot that the core asked for, if it did.
     pub fn make_wanted_snapshot(&mut self) {
         let index = self.machine.index();
-        if self.disk.take_wants_snapshot() && !index.is_zero() && index <= self.disk.last() {
+        if self.disk.take_wants_snapshot() && !index.is_zero() && self.is_durable() {
             self.disk.keep_snapshot(self.machine.snapshot(), Index::ZERO);
         }
     }
