@@ -92,7 +92,7 @@ impl<S: Storage> Raft<S> {
             role,
             in_lease: common.config.check_quorum && (heard || common.is_bound()),
             answers_lower_terms: common.config.check_quorum || common.config.pre_vote,
-            reaches_sender: common.membership.is_voter(from),
+            reaches_sender: common.membership.is_voter(common.id()) && common.membership.is_voter(from),
         }
     }
 

@@ -15,8 +15,8 @@
 //! ¹ with pre-vote or check-quorum, so that a node that is stuck at a higher term, and to which no one listens, can
 //! tell the leader (thesis §9.6). ² with check-quorum, unless the leader itself asked for the campaign (thesis §4.2.3).
 //! ³ it repeats the term that was asked for, and a pre-candidate asks for the one after its own: a grant of any other
-//! is a late answer to an earlier question. ⁴ refused with ours if its sender is no voter here: it may need this node's vote in
-//! a configuration that hasn't arrived, and would never hear of the term.
+//! is a late answer to an earlier question. ⁴ refused with ours if its sender or this node is no voter here: the sender
+//! may need this node's vote in another configuration, and would never hear of the term.
 
 #[cfg(test)]
 mod tests;
@@ -40,7 +40,7 @@ pub(crate) struct View {
     pub(crate) in_lease: bool,
     /// Messages of a lower term are answered.
     pub(crate) answers_lower_terms: bool,
-    /// The sender votes in the node's configuration, so that the node's own campaigns tell it the term.
+    /// The node and the sender both vote in the node's configuration, so that the node's own campaigns tell it the term.
     pub(crate) reaches_sender: bool,
 }
 
