@@ -294,7 +294,8 @@ impl World {
             && newest.voters.contains(node.id)
             && newest.voters.len() >= 5
             && !newest.is_joint()
-            && self.nodes.iter().all(|node| !node.spoilt)
+            // With two that begin anew, one that was away could win who counts both of them.
+            && self.nodes.iter().all(|node| !node.spoilt && node.disks == 0)
             && !self.nodes.iter().enumerate().any(unapplied)
     }
 
