@@ -31,7 +31,9 @@ pub(super) fn on_entries(
             return broken("2", format!("leader {id} replaces entry {}", first.index));
         }
         let replaced = shadow.line(first.index);
-        if replaced.is_some() && replaced == history.committed(first.index).map(|committed| committed.line) {
+        // A leader of an older term than the one that committed it may still replace it on a node that lags behind.
+        let committed = history.committed(first.index).filter(|committed| committed.by <= raw.term());
+        if replaced.is_some() && replaced == committed.map(|committed| committed.line) {
             return broken("3", format!("node {id} replaces entry {}, which is committed", first.index));
         }
         cx.reach(Situation::TailReplaced);
