@@ -7,14 +7,12 @@ mod ours;
 use std::process::ExitCode;
 
 use harness::baseline::{self, Figure};
-use harness::weight::{self, Parts, Weight};
+use harness::weight::{self, Weight};
 use ours::{Ours, Shared};
 
 fn weigh(weight: Weight) -> Figure {
-    let Parts { node, storage } = (weight.make)();
-    let freed = allocation_counter::measure(|| drop(node)).bytes_current;
-    drop(storage);
-    Figure { name: weight.name, unit: "node, in bytes", value: freed.unsigned_abs() as f64 }
+    let freed_by = |part: &mut dyn FnMut()| allocation_counter::measure(part).bytes_current.unsigned_abs();
+    Figure { name: weight.name, unit: "node, in bytes", value: weight.weigh(freed_by) as f64 }
 }
 
 fn main() -> ExitCode {

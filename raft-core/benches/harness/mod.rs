@@ -20,6 +20,7 @@ pub(crate) mod clock;
 mod cluster;
 pub(crate) mod codec;
 mod groups;
+mod life;
 mod reads;
 mod replicate;
 pub(crate) mod valgrind;
@@ -27,8 +28,9 @@ pub(crate) mod weight;
 
 use catch_up::CatchUp;
 use groups::{Groups, Part};
+use life::{AtRest, Begin, Election, Restart};
 use reads::Reads;
-use replicate::{Load, Pipeline, Replicate};
+use replicate::{Grown, Load, Pipeline, Replicate};
 
 /// The settings in which workloads differ.
 #[derive(Clone, Debug)]
@@ -88,9 +90,15 @@ impl Tally {
 pub(crate) trait Node {
     /// What travels.
     type Message;
+    /// What is left of a node that stops: its storage, and how much it has applied.
+    type Stopped;
 
     /// A node with an empty log, in a cluster that is known.
     fn start(id: u64, setup: &Setup) -> Self;
+    /// The node stops; its state machine stays.
+    fn stop(self) -> Self::Stopped;
+    /// It starts again where it stopped. What it has applied since then counts from zero.
+    fn restart(id: u64, setup: &Setup, stopped: Self::Stopped) -> Self;
     /// Campaign now.
     fn campaign(&mut self);
     /// Does it lead?
@@ -105,6 +113,8 @@ pub(crate) trait Node {
     fn tick(&mut self);
     /// A message has arrived.
     fn step(&mut self, message: Self::Message);
+    /// Is there anything to do?
+    fn has_ready(&self) -> bool;
     /// If there is a `Ready`: take it, send its messages, write, send what had to wait, apply, acknowledge; then compact, if it
     /// is time. Returns whether there was one.
     fn handle(&mut self, send: impl FnMut(u64, Self::Message)) -> bool;
@@ -200,5 +210,21 @@ pub(crate) fn all<N: Node + 'static>() -> Vec<Spec> {
         Spec::new("W9", "entry", |scale| Box::new(CatchUp::<N>::new(scale.pick(100_000, 20_000)))),
         Spec::new("W10", "read", |_| Box::new(Reads::<N>::new())),
         Spec::new("W12", "proposal", |_| Replicate::<N>::boxed(Setup::joint(), Load::batches(256))),
+        Spec::new("W13a", "node·tick", |scale| Groups::<N>::boxed(scale.pick(100_000, 100), Part::Idle)),
+        Spec::new("W13b", "group elected", |scale| Box::new(Begin::<N>::new(scale.pick(100_000, 100)))),
+        Spec::new("W14a", "entry at 10³", |_| Grown::<N>::boxed(Setup::of(3), 1_000, 3)),
+        Spec::new("W14b", "entry at 10⁵", |scale| {
+            Grown::<N>::boxed(Setup::of(3), scale.pick(100_000, 10_000), 3)
+        }),
+        Spec::new("W14c", "entry at 10⁷", |scale| {
+            Grown::<N>::boxed(Setup::of(3), scale.pick(10_000_000, 100_000), 3)
+        }),
+        Spec::new("W14d", "entry, none of 101 lags", |_| Grown::<N>::boxed(Setup::of(101), 1_000, 101)),
+        Spec::new("W14e", "entry, one of 101 lags", |_| Grown::<N>::boxed(Setup::of(101), 1_000, 100)),
+        Spec::new("W15", "question", |_| Box::new(AtRest::<N>::new())),
+        Spec::new("W16a", "election of 3", |_| Box::new(Election::<N>::new(3))),
+        Spec::new("W16b", "election of 5", |_| Box::new(Election::<N>::new(5))),
+        Spec::new("W16c", "election of 25", |_| Box::new(Election::<N>::new(25))),
+        Spec::new("W17", "restart", |scale| Box::new(Restart::<N>::new(scale.pick(1_000_000, 10_000)))),
     ])
 }

@@ -1,4 +1,4 @@
-//! W1 to W6, W12: proposals to a cluster at rest, and to one that is always busy.
+//! W1 to W6, W12, W14: proposals to a cluster at rest, to one that is always busy, and to one whose log is long.
 
 use std::collections::VecDeque;
 
@@ -103,6 +103,47 @@ impl<N: Node> Workload for Pipeline<N> {
 
     fn check(&mut self) {
         self.cluster.pump();
+        self.cluster.check(self.payloads.proposed());
+    }
+}
+
+/// W14: proposals of 64 commands of 16 bytes to a cluster whose log is never compacted.
+pub(crate) struct Grown<N: Node> {
+    cluster: Cluster<N>,
+    payloads: Payloads,
+}
+
+const BATCH: usize = 64;
+const BATCHES: u64 = 16;
+
+impl<N: Node + 'static> Grown<N> {
+    /// A log of so many entries in a cluster of which so many nodes are there; the others were cut off at the election.
+    pub(crate) fn boxed(setup: Setup, entries: usize, connected: usize) -> Box<dyn Workload> {
+        let mut cluster = Cluster::<N>::start(&Setup { compacts: false, ..setup });
+        cluster.connected = connected;
+        cluster.elect();
+        let mut grown = Grown { cluster, payloads: Payloads::new(16) };
+        for _ in 0..entries.div_ceil(BATCH) {
+            grown.propose();
+        }
+        Box::new(grown)
+    }
+}
+
+impl<N: Node> Grown<N> {
+    fn propose(&mut self) {
+        self.cluster.nodes[0].propose_batch(self.payloads.batch(BATCH));
+        self.cluster.pump();
+    }
+}
+
+impl<N: Node> Workload for Grown<N> {
+    fn round(&mut self, meter: &mut dyn Meter) -> u64 {
+        meter.measure(&mut || (0..BATCHES).for_each(|_| self.propose()));
+        BATCHES * BATCH as u64
+    }
+
+    fn check(&mut self) {
         self.cluster.check(self.payloads.proposed());
     }
 }

@@ -25,6 +25,22 @@ pub(crate) struct Weight {
     pub(crate) name: &'static str,
     /// A node in this state.
     pub(crate) make: fn() -> Parts,
+    /// Is the storage weighed too?
+    pub(crate) with_storage: bool,
+}
+
+impl Weight {
+    /// Bytes, by what `freed_by` says to be freed by a call.
+    pub(crate) fn weigh(&self, freed_by: impl FnOnce(&mut dyn FnMut()) -> u64) -> u64 {
+        let Parts { node, storage } = (self.make)();
+        let (mut node, mut storage) = (Some(node), Some(storage));
+        freed_by(&mut || {
+            drop(node.take());
+            if self.with_storage {
+                drop(storage.take());
+            }
+        })
+    }
 }
 
 /// The node at this place after so many proposals.
@@ -37,12 +53,14 @@ fn after<N: Weighed>(proposals: usize, at: usize) -> Parts {
     cluster.nodes.swap_remove(at).split()
 }
 
-/// The four states.
+/// W8, and of W13 what a follower takes with its storage when nothing was ever proposed.
 pub(crate) fn all<N: Weighed>() -> Vec<Weight> {
+    let weight = |name, make| Weight { name, make, with_storage: false };
     Vec::from([
-        Weight { name: "W8fresh", make: || N::start(1, &Setup::of(3)).split() },
-        Weight { name: "W8leader", make: || after::<N>(0, 0) },
-        Weight { name: "W8follower", make: || after::<N>(0, 1) },
-        Weight { name: "W8traffic", make: || after::<N>(300, 0) },
+        weight("W8fresh", || N::start(1, &Setup::of(3)).split()),
+        weight("W8leader", || after::<N>(0, 0)),
+        weight("W8follower", || after::<N>(0, 1)),
+        weight("W8traffic", || after::<N>(300, 0)),
+        Weight { with_storage: true, ..weight("W13memory", || after::<N>(0, 1)) },
     ])
 }

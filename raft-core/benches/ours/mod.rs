@@ -8,6 +8,7 @@
 )]
 
 use std::cell::RefCell;
+use std::mem;
 use std::ops::{DerefMut, Range};
 use std::rc::Rc;
 
@@ -78,14 +79,25 @@ impl<S: Store> Ours<S> {
 impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
     type Message = Message;
 
+    type Stopped = (S, Index);
+
     fn start(n: u64, setup: &Setup) -> Ours<S> {
         let storage = MemoryStorage::with_conf_state(conf_state(setup));
+        Ours::restart(n, setup, (storage.into(), Index::ZERO))
+    }
+
+    fn stop(mut self) -> (S, Index) {
+        let nothing = MemoryStorage::default().into();
+        (mem::replace(self.node.storage_mut(), nothing), self.applied)
+    }
+
+    fn restart(n: u64, setup: &Setup, (storage, applied): (S, Index)) -> Ours<S> {
         Ours {
-            node: RawNode::new(config(n, setup), storage.into()).unwrap(),
+            node: RawNode::new(Config { applied, ..config(n, setup) }, storage).unwrap(),
             ready: Ready::default(),
             tally: Tally::default(),
-            applied: Index::ZERO,
-            compacted_at: setup.compacts.then_some(Index::ZERO),
+            applied,
+            compacted_at: setup.compacts.then_some(applied),
         }
     }
 
@@ -115,6 +127,10 @@ impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
 
     fn step(&mut self, message: Message) {
         self.node.step(message).unwrap();
+    }
+
+    fn has_ready(&self) -> bool {
+        self.node.has_ready()
     }
 
     fn handle(&mut self, mut send: impl FnMut(u64, Message)) -> bool {

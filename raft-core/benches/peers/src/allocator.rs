@@ -58,10 +58,10 @@ impl Meter for Allocations {
 }
 
 /// How many bytes are free after this that weren't before.
-pub fn freed_by(part: impl FnOnce()) -> i64 {
+pub fn freed_by(part: &mut dyn FnMut()) -> u64 {
     let before = LIVE_BYTES.load(Relaxed);
     COUNTING.store(true, Relaxed);
     part();
     COUNTING.store(false, Relaxed);
-    before - LIVE_BYTES.load(Relaxed)
+    (before - LIVE_BYTES.load(Relaxed)).unsigned_abs()
 }

@@ -78,14 +78,25 @@ impl Theirs {
 impl Node for Theirs {
     type Message = Message;
 
+    type Stopped = (MemStorage, u64);
+
     fn start(id: u64, setup: &Setup) -> Theirs {
         let conf_state = ConfState {
             voters: setup.voters.clone(),
             voters_outgoing: setup.outgoing.clone(),
             ..ConfState::default()
         };
+        Theirs::restart(id, setup, (MemStorage::new_with_conf_state(conf_state), 0))
+    }
+
+    fn stop(self) -> (MemStorage, u64) {
+        (self.node.store().memory.clone(), self.applied)
+    }
+
+    fn restart(id: u64, setup: &Setup, (memory, applied): (MemStorage, u64)) -> Theirs {
         let config = Config {
             id,
+            applied,
             election_tick: 10,
             heartbeat_tick: 1,
             max_size_per_msg: setup.max_bytes,
@@ -97,13 +108,12 @@ impl Node for Theirs {
         };
         // A page holds more than a message, so that the limit decides.
         let page = if setup.compacts { u64::MAX } else { 300 };
-        let log = Log { memory: MemStorage::new_with_conf_state(conf_state), page };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         Theirs {
-            node: RawNode::new(&config, log, &logger).unwrap(),
+            node: RawNode::new(&config, Log { memory, page }, &logger).unwrap(),
             tally: Tally::default(),
-            applied: 0,
-            compacted_at: setup.compacts.then_some(0),
+            applied,
+            compacted_at: setup.compacts.then_some(applied),
         }
     }
 
@@ -137,6 +147,10 @@ impl Node for Theirs {
 
     fn step(&mut self, message: Message) {
         self.node.step(message).unwrap();
+    }
+
+    fn has_ready(&self) -> bool {
+        self.node.has_ready()
     }
 
     fn handle(&mut self, mut send: impl FnMut(u64, Message)) -> bool {
