@@ -134,6 +134,9 @@ impl Cluster {
             member.start();
         }
         for _ in 0..60 * ELECTION_TICKS {
+            for member in &mut self.members {
+                member.take_snapshot();
+            }
             self.round();
             if self.is_settled() {
                 return;
@@ -183,28 +186,31 @@ impl Cluster {
     fn lose(&mut self, dice: &mut Dice) {
         if !self.network.is_empty() {
             let message = self.network.remove(dice.index(self.network.len()));
-            self.not_arrived(&message);
+            self.report(&message, SnapshotStatus::Failed);
         }
     }
 
-    /// A transport tells if a snapshot didn't arrive.
-    fn not_arrived(&mut self, message: &Message) {
-        let Some(at) = self.at(message.from) else { return };
-        if matches!(message.body, Body::InstallSnapshot(_)) {
-            self.with(at, |raw| raw.report_snapshot(message.to, SnapshotStatus::Failed));
+    /// A transport tells how the transfer of a snapshot ended: else its leader waits for it, and for ever if the node that it
+    /// reached goes down before it is written.
+    fn report(&mut self, message: &Message, status: SnapshotStatus) {
+        if let (Body::InstallSnapshot(_), Some(at)) = (&message.body, self.at(message.from)) {
+            self.with(at, |raw| raw.report_snapshot(message.to, status));
             self.drain(at);
         }
     }
 
     fn arrive(&mut self, message: Message) {
         let Some(at) = self.at(message.to) else { return };
-        let Some(raw) = &mut self.members[at].raw else { return self.not_arrived(&message) };
+        let Some(raw) = &mut self.members[at].raw else {
+            return self.report(&message, SnapshotStatus::Failed);
+        };
         match raw.step(message.clone()) {
             Ok(()) | Err(StepError::Storage(_) | StepError::Proposal(_)) => {}
             // One that has left, or whose coming isn't applied here yet.
             Err(StepError::UnknownPeer(_)) if self.changes => {}
             Err(error) => panic!("an honest peer is accused: {error}: {message:?}"),
         }
+        self.report(&message, SnapshotStatus::Finished);
         self.drain(at);
     }
 

@@ -141,15 +141,25 @@ impl Member {
 
     /// It makes a snapshot, and keeps so many entries before it.
     pub(super) fn compact(&mut self, keep: u64) {
+        let upto = Index::new(self.applied.index.get().saturating_sub(keep));
+        if self.take_snapshot()
+            && let Some(raw) = &mut self.raw
+        {
+            // There may be nothing to drop.
+            let _ = raw.storage_mut().compact(upto);
+        }
+    }
+
+    /// Keeps a snapshot of what is applied, if that can be done now: a node may ask for one, and its caller has to make it.
+    pub(super) fn take_snapshot(&mut self) -> bool {
         let snapshot = self.snapshot();
-        let Some(raw) = &mut self.raw else { return };
+        let Some(raw) = &mut self.raw else { return false };
         // A snapshot that isn't written yet will be newer than this one.
         if self.applied.index.is_zero() || self.out.iter().any(|ready| ready.snapshot.is_some()) {
-            return;
+            return false;
         }
         raw.storage_mut().set_snapshot(snapshot);
-        // There may be nothing to drop.
-        let _ = raw.storage_mut().compact(Index::new(self.applied.index.get().saturating_sub(keep)));
+        true
     }
 
     fn snapshot(&self) -> Snapshot {
