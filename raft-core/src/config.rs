@@ -53,9 +53,9 @@ pub struct Config {
     pub max_message_bytes: u64,
 
     /// What was appended and committed since the last [`Ready`](crate::Ready) is sent with the next: one message for many
-    /// proposals, as far as `max_message_bytes` go. Otherwise each proposal and each new commit index is a message to each
-    /// follower, as in etcd. Default true.
-    pub batch_appends: bool,
+    /// proposals, as far as `max_message_bytes` go; and one round of heartbeats for many reads. Otherwise each proposal, each new
+    /// commit index and each read is a message to each follower, as in etcd. Default true.
+    pub batch_messages: bool,
 
     /// How many AppendEntries messages with entries may be on their way to a follower (the window of the pipeline,
     /// thesis §10.2.1). Default 256; at least 1.
@@ -126,7 +126,7 @@ impl Config {
             lease_reads: false,
             lease_drift_ticks: 1,
             max_message_bytes: 1 << 20,
-            batch_appends: true,
+            batch_messages: true,
             max_inflight_messages: 256,
             max_inflight_bytes: 64 << 20,
             max_committed_bytes: 64 << 20,

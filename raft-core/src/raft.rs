@@ -437,6 +437,14 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// Does a round of heartbeats wait for the next `Ready`?
+    pub(crate) fn is_round_due(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.is_round_due(),
+            Role::Follower(_) | Role::Candidate(_) => false,
+        }
+    }
+
     /// A `Ready` is being cut.
     pub(crate) fn send_unsent(&mut self) {
         if let Role::Leader(leader) = &mut self.role {

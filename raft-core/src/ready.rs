@@ -152,6 +152,7 @@ impl HandedOut {
             || common.hard_state() != self.hard_state
             || raft.soft_state() != self.soft_state
             || common.lost != self.lost
+            || raft.is_round_due()
     }
 
     /// Moves everything that is due into `ready`.

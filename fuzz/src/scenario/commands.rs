@@ -422,7 +422,7 @@ fn node_config(directive: &Directive) -> Result<Config, CommandError> {
     config.heartbeat_ticks = 1;
     config.lease_drift_ticks = 0;
     config.check_quorum_each_tick = false;
-    config.batch_appends = false;
+    config.batch_messages = false;
     config.max_message_bytes = number("max-size-per-msg").unwrap_or(u64::MAX);
     let committed = number("max-committed-size-per-ready").filter(|bytes| *bytes > 0);
     config.max_committed_bytes = committed.unwrap_or(config.max_message_bytes);

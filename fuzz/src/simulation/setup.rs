@@ -123,7 +123,7 @@ fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
     config.max_uncommitted_bytes = [1, 2_000, 1 << 30][rng.usize(0..3)];
     config.forward_proposals = rng.u32(0..4) > 0;
     config.skip_commit_broadcast = rng.u32(0..4) == 0;
-    config.batch_appends = rng.bool();
+    config.batch_messages = rng.bool();
     config.priority = if rng.u32(0..6) == 0 { rng.i64(-1..=1) } else { 0 };
     let durable_machine = rng.u32(0..3) == 0;
     // A machine that survives a crash must not be ahead of the log.

@@ -99,7 +99,7 @@ fn change_config(dice: &mut Dice) -> Box<dyn FnOnce(&mut Config)> {
         13 => Box::new(move |config| config.max_apply_ahead = small),
         14 => Box::new(move |config| config.skip_commit_broadcast = flag),
         15 => Box::new(move |config| config.priority = any as i64),
-        16 => Box::new(move |config| config.batch_appends = flag),
+        16 => Box::new(move |config| config.batch_messages = flag),
         17 => Box::new(move |config| config.heartbeat_ticks = few),
         _ => Box::new(move |config| config.seed = any),
     }

@@ -139,7 +139,7 @@ impl<S: Storage> Common<S> {
 
     /// Tells this node itself something, as soon as what it says is durable: it counts like the answer of any other.
     pub(crate) fn tell_self(&mut self, term: Term, what: Own) {
-        self.outbox.tell_self(term, what, self.config.batch_appends);
+        self.outbox.tell_self(term, what, self.config.batch_messages);
     }
 
     /// Sends a message of another term.

@@ -228,7 +228,7 @@ impl Leader {
 
     /// Tells the followers what was appended or committed: now, or with the next `Ready`, which there is for either.
     fn spread<S: Storage>(&mut self, common: &mut Common<S>) {
-        if common.config.batch_appends {
+        if common.config.batch_messages {
             self.unsent = true;
         } else {
             self.broadcast_append(common);
@@ -240,6 +240,9 @@ impl Leader {
         if core::mem::take(&mut self.unsent) {
             self.send_what_is_due(common);
             self.tell_commit_to_all(common);
+        }
+        if self.is_round_due() {
+            self.broadcast_heartbeat(common);
         }
     }
 

@@ -125,7 +125,7 @@ fn a_snapshot_that_cannot_be_of_use_is_not_sent_and_counts_as_a_failure() {
 #[test]
 fn no_snapshot_is_asked_for_while_a_change_is_being_applied() {
     for batch in [true, false] {
-        let mut node = leader(|config| config.batch_appends = batch);
+        let mut node = leader(|config| config.batch_messages = batch);
         sent_to_a_peer_with_nothing(&mut node);
         node.propose_conf_change(change(&[(AddLearner, 4)])).unwrap();
         drive_and_apply(&mut node);

@@ -41,10 +41,10 @@ fn five_at_once(cluster: &mut Cluster) {
 fn what_is_proposed_between_two_readys_travels_in_one_message() {
     for (batch, expected) in [(true, vec![vec![2, 3, 4, 5, 6]]), (false, (2..=6).map(|n| vec![n]).collect())]
     {
-        let mut cluster = led(|config| config.batch_appends = batch);
+        let mut cluster = led(|config| config.batch_messages = batch);
         five_at_once(&mut cluster);
         for peer in [2, 3] {
-            assert_eq!(appends_to(&cluster, peer), expected, "batch_appends = {batch}, to {peer}");
+            assert_eq!(appends_to(&cluster, peer), expected, "batch_messages = {batch}, to {peer}");
         }
         cluster.settle();
         assert_eq!((cluster.commit(1), cluster.commit(2), cluster.commit(3)), (6, 6, 6));

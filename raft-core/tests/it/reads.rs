@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::proto::ReadIndex;
-use raft_core::{Body, Config, Message, ReadError, ReadMode, ReadState, RoleKind, StepError};
+use raft_core::{Body, ConfChangeKind, Config, Message, ReadError, ReadMode, ReadState, RoleKind, StepError};
 
 use crate::cluster::{Cluster, Disk, disk_with, figure_2};
 use crate::words::*;
@@ -166,6 +166,55 @@ fn one_round_confirms_all_reads_before_it() {
     cluster.settle_without(is_heartbeat);
     assert_eq!(answers(&cluster, 1).len(), 3);
     assert_eq!(cluster.status(1).pending_reads, 0);
+}
+
+#[test]
+fn reads_that_are_asked_for_between_two_readys_share_a_round() {
+    for (batch, expected) in [(true, 2), (false, 6)] {
+        let mut cluster = led(|config| config.batch_messages = batch);
+        let node = cluster.node_mut(1);
+        assert!(!node.has_ready());
+        node.read_index("a".into(), ReadMode::Quorum).unwrap();
+        node.read_index("b".into(), ReadMode::Quorum).unwrap();
+        node.step(message(3, 1, 0, read(7, "c"))).unwrap();
+        assert!(node.has_ready(), "they are to be asked for");
+        cluster.pump(1);
+        let beats = cluster.take_if(is_heartbeat);
+        assert_eq!(beats.len(), expected, "batch_messages = {batch}");
+        cluster.deliver(beats[beats.len() - 2].clone());
+        cluster.deliver_if(|message| message.to == id(1));
+        assert_eq!(answers(&cluster, 1), [answer("a", 1), answer("b", 1)], "each has its answer");
+        assert_eq!(cluster.take_all(), [message(1, 3, 1, read_reply(7, "c", 1))]);
+    }
+}
+
+#[test]
+fn a_round_that_begins_before_the_next_ready_is_that_of_the_reads_before_it() {
+    let mut cluster = led(|_| {});
+    cluster.node_mut(1).read_index("r".into(), ReadMode::Quorum).unwrap();
+    cluster.tick(1);
+    assert_eq!(
+        cluster.network.iter().filter(|message| is_heartbeat(message)).count(),
+        2,
+        "those of the tick"
+    );
+    cluster.settle();
+    assert_eq!(answers(&cluster, 1), [answer("r", 1)]);
+}
+
+#[test]
+fn a_read_that_waits_for_the_next_ready_is_answered_there_if_nobody_need_be_asked_any_more() {
+    for ticks in [0, 1] {
+        let mut cluster = Cluster::new(2);
+        cluster.elect(1);
+        cluster.settle();
+        let node = cluster.node_mut(1);
+        node.read_index("r".into(), ReadMode::Quorum).unwrap();
+        node.apply_conf_change(&change(&[(ConfChangeKind::Remove, 2)])).unwrap();
+        (0..ticks).for_each(|_| node.tick());
+        cluster.pump(1);
+        assert_eq!(answers(&cluster, 1), [answer("r", 1)], "after {ticks} ticks");
+    }
 }
 
 #[test]

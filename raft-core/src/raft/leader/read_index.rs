@@ -2,7 +2,8 @@
 //!
 //! Every round of heartbeats that a read or a lease depends on has a number, counted up by this leader in this term; the
 //! answers repeat it. An answer to round *n* from a quorum proves that this node still led when it sent round *n*, so
-//! it confirms the reads that came before. What a caller put into its request plays no part in that.
+//! it confirms the reads that came before. What a caller put into its request plays no part in that. Reads that come between
+//! two `Ready`s share a round, which begins when the second is cut.
 //!
 //! ```text
 //!   tick of this leader       t₀ round n is sent                                   t₀ + election ticks
@@ -54,6 +55,8 @@ pub(super) struct Reads {
     pending: VecDeque<PendingRead>,
     /// The number of the last round.
     round: u64,
+    /// The next round begins with the next `Ready`, if not before.
+    is_due: bool,
     /// When rounds were sent: the last number of each tick. Only while a lease is kept.
     sent: VecDeque<(u64, u64)>,
     /// When the last round was sent that a quorum answered.
@@ -140,7 +143,7 @@ impl Leader {
         }
     }
 
-    /// Answers these reads, or lets them wait for one round that begins now.
+    /// Answers these reads, or lets them wait for the next round. That leaves with the next `Ready`, which there is for it, or now.
     fn confirm<S: Storage>(&mut self, common: &mut Common<S>, reads: impl IntoIterator<Item = Read>) {
         let index = common.log.committed();
         let alone = common.membership.voters().is_only(common.id());
@@ -155,15 +158,24 @@ impl Leader {
             }
         }
         if self.reads.pending.len() > waiting {
-            self.broadcast_heartbeat(common);
-            self.release_confirmed(common);
+            if common.config.batch_messages {
+                self.reads.is_due = true;
+            } else {
+                self.broadcast_heartbeat(common);
+            }
         }
+    }
+
+    /// Do reads wait for a round that begins with the next `Ready`?
+    pub(crate) fn is_round_due(&self) -> bool {
+        self.reads.is_due
     }
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
     pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Bytes {
         let now = common.clock.now();
         let reads = &mut self.reads;
+        reads.is_due = false;
         let leased = common.config.lease_reads && now < reads.lease_wanted_until;
         if !leased && reads.pending.is_empty() {
             return Bytes::new();

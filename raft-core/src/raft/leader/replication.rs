@@ -379,6 +379,10 @@ impl Leader {
                 common.send(id, Body::Heartbeat(Heartbeat { commit, relied, context: context.clone() }));
             }
         }
+        // Where no other vote counts, the round is over.
+        if !context.is_empty() {
+            self.release_confirmed(common);
+        }
     }
 
     /// A message to this peer couldn't be sent: those that follow it may be lost too.
