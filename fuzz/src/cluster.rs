@@ -10,6 +10,7 @@ use raft_core::{
 
 use crate::disk::{Disk, ReadFault};
 use crate::machine::Machine;
+use crate::members::Members;
 
 pub use shadow::{Line, Shadow, chain};
 
@@ -125,8 +126,7 @@ impl Node {
         self.fuse = None;
         self.to_apply.clear();
         self.disk.fail_reads(0, ReadFault::Fetching);
-        let first = self.disk.look(|stored| stored.first_index().unwrap_or_default());
-        if !self.options.durable_machine || self.machine.index() < first.prev() || self.lives == 1 {
+        if self.lives == 1 || !self.keeps_machine() {
             self.machine = self
                 .disk
                 .newest_snapshot()
@@ -143,6 +143,25 @@ impl Node {
         self.handed = raw.hard_state();
         self.raw = Some(raw);
         Ok(())
+    }
+
+    /// Does the machine outlive a crash? Otherwise it begins with the newest snapshot.
+    fn keeps_machine(&self) -> bool {
+        let first = self.disk.look(|stored| stored.first_index().unwrap_or_default());
+        self.options.durable_machine && self.machine.index() >= first.prev()
+    }
+
+    /// Does it act by a configuration that this node is in, or would it after a crash? `removed_at` is where the change was
+    /// applied by which the node went: who has stored that this is committed doesn't campaign before it is applied.
+    pub fn may_count_on(&self, id: NodeId, removed_at: Index) -> bool {
+        let acts = self.raw.as_ref().is_some_and(|raw| raw.configuration().contains(id));
+        let conf_state = if self.keeps_machine() {
+            Some(self.machine.conf_state.clone())
+        } else {
+            self.disk.newest_snapshot().map(|snapshot| snapshot.metadata.conf_state)
+        };
+        let began = Members::of_state(&conf_state.unwrap_or_else(|| self.at_first.clone())).contains(id);
+        acts || began && self.disk.synced().commit < removed_at
     }
 
     /// Power is lost; `survive` of the writes on their way have reached the disk.

@@ -210,10 +210,10 @@ impl<S: Storage> Raft<S> {
                 election::on_request(common, known_leader, Ballot::PreVote, from, term, request)
             }
             (Prepared::Plain(Body::RequestVoteReply(reply)), Role::Candidate(candidate)) => {
-                candidate.on_reply(common, Ballot::Vote, from, reply)
+                candidate.on_reply(common, Ballot::Vote, from, term, reply)
             }
             (Prepared::Plain(Body::PreVoteReply(reply)), Role::Candidate(candidate)) => {
-                candidate.on_reply(common, Ballot::PreVote, from, reply)
+                candidate.on_reply(common, Ballot::PreVote, from, term, reply)
             }
             (Prepared::Plain(Body::TransferLeader(transfer)), Role::Leader(leader)) => {
                 leader.transfer_for_peer(common, transfer.transferee)

@@ -327,9 +327,7 @@ impl Driver {
 
     /// A node whose disk was spoilt comes back with an empty one when nobody counts on it any more.
     pub(super) fn replace_if_out(&mut self, world: &mut World, at: usize) -> Check {
-        let id = world.nodes[at].id;
-        let out = !world.oracle.newest_members().contains(id);
-        if out && world.leader().is_some_and(|leader| world.applied(leader) >= world.oracle.changed_at()) {
+        if world.is_forgotten(at) {
             self.perform(world, Action::Replace(at))?;
             self.wind_up(world, at);
             return Ok(());

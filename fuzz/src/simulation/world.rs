@@ -282,28 +282,30 @@ impl World {
         self.crash(at, usize::MAX, false)
     }
 
-    /// Could the cluster do without this node? It is a voter of at least five, and no change is on its way: so the entry that takes
-    /// it out will be held by a majority without it, and none that lacks this entry can win with the vote of its successor.
+    /// Could the cluster do without this node? It is a voter of at least three, and the only one whose disk is spoilt.
     fn is_dispensable(&self, at: usize) -> bool {
         let (node, newest) = (&self.nodes[at], self.oracle.newest_members());
-        let unapplied = |(at, node): (usize, &Node)| {
-            self.oracle.shadow(at).behind(node.machine.index()).any(|(_, line)| line.is_change)
-        };
         let follows = node.raw.as_ref().is_some_and(|raw| raw.role() == RoleKind::Follower);
         follows
             && newest.voters.contains(node.id)
-            && newest.voters.len() >= 5
+            && newest.voters.len() >= 3
             && !newest.is_joint()
-            // With two that begin anew, one that was away could win who counts both of them.
-            && self.nodes.iter().all(|node| !node.spoilt && node.disks == 0)
-            && !self.nodes.iter().enumerate().any(unapplied)
+            && self.nodes.iter().all(|node| !node.spoilt)
     }
 
-    /// A node whose disk was spoilt starts with an empty one, when it is out.
+    /// Is this node out, and does everybody know? Its name may be used again only then: one that was away, and acts by a
+    /// configuration of long ago, could win with a vote that is given in ignorance of what its owner once acknowledged.
+    pub(super) fn is_forgotten(&self, at: usize) -> bool {
+        let (id, removed_at) = (self.nodes[at].id, self.oracle.changed_at());
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
+        !self.oracle.newest_members().contains(id)
+            && !others.into_iter().any(|(_, node)| node.may_count_on(id, removed_at))
+    }
+
+    /// A node whose disk was spoilt starts with an empty one, when nobody counts on it any more.
     fn replace(&mut self, at: usize) -> Check {
         let node = &self.nodes[at];
-        let out = !self.oracle.newest_members().contains(node.id);
-        if !node.spoilt || !(out || node.lossy) {
+        if !node.spoilt || !(node.lossy || self.is_forgotten(at)) {
             return Ok(());
         }
         self.reached.reach(Situation::DiskReplaced);
@@ -391,11 +393,6 @@ impl World {
         self.report.snapshots_sent += u64::from(kind == Kind::Snapshot);
         self.sent.push(Sent { parcel: Parcel { from: at, to, kind, number }, disks, message });
         Ok(())
-    }
-
-    /// How far a node has applied, as far as its core knows.
-    pub(super) fn applied(&self, at: usize) -> Index {
-        self.nodes[at].raw.as_ref().map_or(Index::ZERO, raft_core::RawNode::applied_index)
     }
 
     /// The leader of the newest term that has one.

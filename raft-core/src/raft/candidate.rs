@@ -56,12 +56,14 @@ impl Candidate {
         common.is_promotable() && common.clock.election_due()
     }
 
-    /// Somebody answered.
+    /// Somebody answered. A refusal of an older term than this node's isn't counted: it may have been meant for an earlier
+    /// question.
     pub(crate) fn on_reply<S: Storage>(
         &mut self,
         common: &mut Common<S>,
         ballot: Ballot,
         from: NodeId,
+        term: Term,
         reply: VoteReply,
     ) -> Next {
         if ballot != self.ballot {
@@ -72,6 +74,9 @@ impl Candidate {
         {
             // The votes were asked for under a configuration that is over: by the next, this node may have none.
             return Next::Follow { term: common.term, leader: None, timer: Timer::Keep };
+        }
+        if term < common.term {
+            return Next::Stay;
         }
         if !self.votes.iter().any(|(id, _)| *id == from) {
             self.votes.push((from, reply == VoteReply::Granted));

@@ -8,6 +8,7 @@
 //!   RequestVote     │ dropped ⁴             │ delivered           │ dropped while a leader is heard ², else step down
 //!   PreVote         │ refused with ours     │ delivered           │ dropped while a leader is heard ², else delivered
 //!   pre-vote grant  │ dropped               │ dropped             │ delivered if it carries the very next term ³
+//!   refused pre-vote│ delivered ⁵           │ delivered           │ step down
 //!   other answers   │ dropped               │ delivered           │ step down
 //!   Propose, ReadIndex: no term, delivered
 //! ```
@@ -16,7 +17,8 @@
 //! tell the leader (thesis §9.6). ² with check-quorum, unless the leader itself asked for the campaign (thesis §4.2.3).
 //! ³ it repeats the term that was asked for, and a pre-candidate asks for the one after its own: a grant of any other
 //! is a late answer to an earlier question. ⁴ refused with ours if its sender or this node is no voter here: the sender
-//! may need this node's vote in another configuration, and would never hear of the term.
+//! may need this node's vote in another configuration, and would never hear of the term. ⁵ to a pre-candidate: who is
+//! asked keeps its own term, which may be an older one, and what it tells of its commit index holds in any; it counts as no vote.
 
 #[cfg(test)]
 mod tests;
@@ -106,6 +108,7 @@ pub(crate) fn judge(view: &View, message: &Message) -> Verdict {
 
 fn judge_lower(view: &View, body: &Body) -> Verdict {
     match body {
+        Body::PreVoteReply(_) if view.role == RoleKind::PreCandidate => Verdict::Deliver,
         Body::AppendEntries(_) | Body::Heartbeat(_) if view.answers_lower_terms => {
             Verdict::Answer(Body::AppendEntriesReply(AppendEntriesReply::Accepted { index: Index::ZERO }))
         }

@@ -364,6 +364,37 @@ fn a_candidate_learns_from_a_refusal_of_a_membership_change_that_is_committed() 
 }
 
 #[test]
+fn a_pre_candidate_of_a_later_term_learns_from_a_refusal_of_an_older_one() {
+    // Found by simulation (seed 726700806). Node 1 has the change by which node 2 demoted itself, at index 2; it campaigned in
+    // vain in term 2, of which node 2 never heard. So node 2 refuses in term 1, and node 1 needs to learn no more.
+    let mut disk = disk_with(&[1, 2], &[1], 1);
+    let change = raft_core::ConfChangeV2 {
+        changes: vec![raft_core::ConfChangeSingle {
+            kind: raft_core::ConfChangeKind::AddLearner,
+            node: Some(id(2)),
+        }],
+        ..Default::default()
+    };
+    let payload = Payload::ConfChangeV2(change.into());
+    disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+    let mut cluster = Cluster::from_disks([(1, disk)], |_| {});
+    cluster.node_mut(1).campaign().unwrap();
+    cluster.pump(1);
+    cluster.step(message(2, 1, 2, raft_core::Body::PreVoteReply(VoteReply::Granted))).unwrap();
+    cluster.ticks(1, 20);
+    assert_eq!((cluster.role(1), cluster.term(1)), (RoleKind::PreCandidate, 2));
+    // It may have been sent long ago, so it isn't counted as a vote.
+    let early = raft_core::Body::PreVoteReply(VoteReply::Refused { commit: at(1, 1) });
+    cluster.step(message(2, 1, 1, early)).unwrap();
+    assert_eq!(cluster.role(1), RoleKind::PreCandidate);
+    let refused = raft_core::Body::PreVoteReply(VoteReply::Refused { commit: at(1, 2) });
+    cluster.step(message(2, 1, 1, refused)).unwrap();
+    assert_eq!(cluster.commit(1), 2);
+    cluster.ticks(1, 40);
+    assert_eq!(cluster.role(1), RoleKind::Leader);
+}
+
+#[test]
 fn who_learns_of_its_removal_while_it_asks_does_not_campaign() {
     // Found by simulation (seed 2581). Node 2 refuses and tells that the change at index 2 is committed, which takes node 1 out;
     // nodes 3 and 4 would vote for it.

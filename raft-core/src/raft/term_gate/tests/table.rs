@@ -26,6 +26,7 @@ use crate::report::RoleKind;
 /// l  dropped: a leader is heard         k  step down, the timer goes on
 /// a  answered: accepted up to zero      r  answered: no pre-vote
 /// o  dropped: of another term            n  delivered if of the very next term, else o
+/// p  delivered to a pre-candidate, else x
 /// ```
 const TABLE: &str = "
     Propose             D D    DDDD    DDDD    DDDD
@@ -38,7 +39,7 @@ const TABLE: &str = "
     PreVote             r r    DDDD    DDDD    llll
     PreVote!            r r    DDDD    DDDD    DDDD
     PreVoteReply+       o o    oooo    nnnn    nnnn
-    PreVoteReply-       x x    DDDD    ssss    ssss
+    PreVoteReply-       p p    DDDD    ssss    ssss
     RequestVoteReply+   x x    DDDD    ssss    ssss
     RequestVoteReply-   x x    DDDD    ssss    ssss
     AppendEntriesReply+ x x    DDDD    ssss    ssss
@@ -111,7 +112,11 @@ fn cell(columns: &[&str], view: &View, term: u64) -> char {
         5 => (2, role),
         6.. => (3 + usize::from(view.in_lease), role),
     };
-    columns[column].chars().nth(at).unwrap()
+    match columns[column].chars().nth(at).unwrap() {
+        'p' if view.role == RoleKind::PreCandidate => 'D',
+        'p' => 'x',
+        cell => cell,
+    }
 }
 
 #[test]
