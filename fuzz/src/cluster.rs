@@ -4,13 +4,16 @@ mod shadow;
 
 use std::collections::VecDeque;
 
+use bytes::BytesMut;
 use raft_core::{
-    ConfState, Config, Entry, HardState, Index, NodeId, RawNode, Snapshot, StartError, Storage, StorageError,
+    Body, ConfState, Config, Entry, HardState, Index, Message, NodeId, RawNode, Snapshot, Storage,
 };
 
 use crate::disk::{Disk, ReadFault};
 use crate::machine::Machine;
 use crate::members::Members;
+use crate::oracle::{Check, broken};
+use crate::parts::{Own, Parts, StateMachine};
 
 pub use shadow::{Line, Shadow, chain};
 
@@ -46,19 +49,23 @@ pub enum Stage {
     Applied,
 }
 
+/// The core of a node that is made of these.
+pub type Raw<P> = RawNode<Disk<<P as Parts>::Storage>>;
+
 /// A node that may be up or down.
-#[derive(Debug)]
-pub struct Node {
+pub struct Node<P: Parts = Own> {
     /// Its name.
     pub id: NodeId,
     /// How it was set up.
     pub options: NodeOptions,
     /// Its disk, which outlives it.
-    pub disk: Disk,
+    pub disk: Disk<P::Storage>,
     /// The core, while it is up.
-    pub raw: Option<RawNode<Disk>>,
-    /// Its state machine.
+    pub raw: Option<Raw<P>>,
+    /// Its state machine, as it should be.
     pub machine: Machine,
+    /// The one that is tested beside it.
+    pub tested: P::Machine,
     /// Committed batches that wait to be applied (asynchronous nodes apply late).
     pub to_apply: VecDeque<Vec<Entry>>,
     /// How often it was started or crashed: what was on its way inside of it before that is gone.
@@ -86,14 +93,19 @@ pub fn windows_of(config: &Config) -> (u32, u64) {
     (config.max_inflight_messages, config.max_inflight_bytes.saturating_add(largest))
 }
 
-impl Node {
+impl<P: Parts> Node<P> {
     /// A node that is down.
-    pub fn new(options: NodeOptions, conf_state: ConfState) -> Node {
-        Node {
-            id: options.config.id,
-            disk: Disk::new(conf_state.clone()),
+    ///
+    /// # Errors
+    /// It has no storage.
+    pub fn new(options: NodeOptions, conf_state: ConfState, parts: &P) -> Check<Node<P>> {
+        let id = options.config.id;
+        Ok(Node {
+            id,
+            disk: disk(id, conf_state.clone(), parts)?,
             raw: None,
             machine: Machine::default(),
+            tested: parts.machine(id),
             to_apply: VecDeque::new(),
             lives: 0,
             disks: 0,
@@ -105,33 +117,40 @@ impl Node {
             second_group: None,
             options,
             at_first: conf_state,
-        }
+        })
     }
 
-    /// A node that is down, of a cluster that began with this snapshot.
+    /// A node that is down, of a cluster that began with this state.
     ///
     /// # Errors
-    /// It isn't a snapshot.
-    pub fn founder(options: NodeOptions, snapshot: &Snapshot) -> Result<Node, StorageError> {
-        let disk = Disk::founded(snapshot)?;
-        Ok(Node { disk, ..Node::new(options, ConfState::default()) })
+    /// Its storage can't be made, or takes no snapshot.
+    pub fn founder(options: NodeOptions, founding: Machine, parts: &P) -> Check<Node<P>> {
+        let mut node = Node::new(options, ConfState::default(), parts)?;
+        node.machine = founding;
+        let snapshot = node.snapshot();
+        node.disk.found(snapshot)?;
+        node.machine = Machine::default();
+        Ok(node)
     }
 
     /// Starts it from what its disk holds.
     ///
     /// # Errors
-    /// The core refuses what a correct disk gave back: a fault.
-    pub fn start(&mut self) -> Result<(), StartError> {
+    /// The core refuses what a correct disk gave back (8); or the storage has no snapshot from which to start.
+    pub fn start(&mut self, parts: &P) -> Check {
         self.lives += 1;
         self.fuse = None;
         self.to_apply.clear();
         self.disk.fail_reads(0, ReadFault::Fetching);
         if self.lives == 1 || !self.keeps_machine() {
-            self.machine = self
-                .disk
-                .newest_snapshot()
-                .and_then(|snapshot| Machine::restore(&snapshot))
-                .unwrap_or_else(|| Machine::new(self.at_first.clone()));
+            self.tested = parts.machine(self.id);
+            match self.disk.newest_snapshot() {
+                Some(snapshot) => {
+                    let snapshot = self.disk.with_state(&snapshot)?;
+                    self.restore(&snapshot)?;
+                }
+                None => self.machine = Machine::new(self.at_first.clone()),
+            }
         }
         self.disk.set_conf_state(self.machine.conf_state.clone());
         let mut config = self.options.config.clone();
@@ -139,7 +158,8 @@ impl Node {
         config.seed = config.seed.wrapping_add(u64::from(self.lives));
         self.windows = windows_of(&config);
         self.second_group = None;
-        let raw = RawNode::new(config, self.disk.clone())?;
+        let raw = RawNode::new(config, self.disk.clone())
+            .or_else(|error| broken("8", format!("node {} can't start: {error}", self.id)))?;
         self.handed = raw.hard_state();
         self.raw = Some(raw);
         Ok(())
@@ -164,23 +184,79 @@ impl Node {
         acts || began && self.disk.synced().commit < removed_at
     }
 
-    /// Power is lost; `survive` of the writes on their way have reached the disk.
+    /// A snapshot of its state machines, with the whole state: that of the simulation first.
+    fn snapshot(&mut self) -> Snapshot {
+        let mut snapshot = self.machine.snapshot();
+        let tested = self.tested.snapshot();
+        if !tested.is_empty() {
+            let mut both = BytesMut::from(&*snapshot.data);
+            both.extend_from_slice(&tested);
+            snapshot.data = both.freeze();
+        }
+        snapshot
+    }
+
+    /// A message that leaves has the state that goes with its snapshot.
     ///
     /// # Errors
-    /// A write didn't fit the log on disk.
-    pub fn crash(&mut self, survive: usize) -> Result<(), StorageError> {
+    /// As [`Disk::with_state`].
+    pub fn pack(&self, message: &mut Message) -> Check {
+        if let Body::InstallSnapshot(install) = &mut message.body {
+            install.snapshot = self.disk.with_state(&install.snapshot)?;
+        }
+        Ok(())
+    }
+
+    /// A message that arrives brings the state that goes with its snapshot.
+    ///
+    /// # Errors
+    /// As [`Disk::receive`].
+    pub fn unpack(&self, message: &mut Message) -> Check {
+        if let Body::InstallSnapshot(install) = &mut message.body {
+            install.snapshot = self.disk.receive(std::mem::take(&mut install.snapshot))?;
+        }
+        Ok(())
+    }
+
+    /// Its state machines become those of a snapshot that comes with the whole state.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Check {
+        let Some((machine, tested)) = Machine::restore(snapshot) else {
+            return broken("snapshot", format!("node {} is given no snapshot of ours", self.id));
+        };
+        self.machine = machine;
+        self.tested.restore(tested).or_else(|error| {
+            broken(
+                "snapshot",
+                format!("node {} can't restore that of {}: {error}", self.id, snapshot.position()),
+            )
+        })
+    }
+
+    /// Power is lost; `survive` of the writes on their way have reached the disk, and the next is half written, if it is torn.
+    ///
+    /// # Errors
+    /// As [`Disk::crash`].
+    pub fn crash(&mut self, survive: usize, torn: bool) -> Check {
         self.raw = None;
         self.lives += 1;
         self.to_apply.clear();
-        self.disk.crash(survive)
+        self.disk.crash(survive, torn)
     }
 
     /// It comes back with another disk, which is empty: nobody counts on it any more.
-    pub fn replace_disk(&mut self) {
-        self.disk = Disk::new(ConfState::default());
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn replace_disk(&mut self, parts: &P) -> Check {
+        self.disk = disk(self.id, ConfState::default(), parts)?;
         (self.machine, self.at_first) = (Machine::default(), ConfState::default());
+        self.tested = parts.machine(self.id);
         self.disks += 1;
         self.spoilt = false;
+        Ok(())
     }
 
     /// Does it write in the background?
@@ -189,13 +265,18 @@ impl Node {
     }
 
     /// Makes a snapshot if it is time to, after `count` entries were applied.
-    pub fn make_snapshot_if_due(&mut self, count: usize) {
+    ///
+    /// # Errors
+    /// As [`Disk::keep_snapshot`].
+    pub fn make_snapshot_if_due(&mut self, count: usize) -> Check {
         let index = self.machine.index();
         let due = index.get() % self.options.snapshot_every < count as u64;
         if due && self.is_durable() {
             let compact = Index::new(index.get().saturating_sub(self.options.keep_entries));
-            self.disk.keep_snapshot(self.machine.snapshot(), compact);
+            let snapshot = self.snapshot();
+            self.disk.keep_snapshot(snapshot, compact)?;
         }
+        Ok(())
     }
 
     /// Is the last entry that was applied on the disk? With those that are applied before they are durable it may not be, or
@@ -205,10 +286,23 @@ impl Node {
     }
 
     /// Makes the snapshot that the core asked for, if it did.
-    pub fn make_wanted_snapshot(&mut self) {
+    ///
+    /// # Errors
+    /// As [`Disk::keep_snapshot`].
+    pub fn make_wanted_snapshot(&mut self) -> Check {
         let index = self.machine.index();
         if self.disk.take_wants_snapshot() && !index.is_zero() && self.is_durable() {
-            self.disk.keep_snapshot(self.machine.snapshot(), Index::ZERO);
+            let snapshot = self.snapshot();
+            self.disk.keep_snapshot(snapshot, Index::ZERO)?;
         }
+        Ok(())
+    }
+}
+
+/// An empty one.
+fn disk<P: Parts>(node: NodeId, conf_state: ConfState, parts: &P) -> Check<Disk<P::Storage>> {
+    match parts.storage(node, &conf_state) {
+        Ok(storage) => Ok(Disk::new(node, conf_state, storage)),
+        Err(why) => broken("storage", format!("that of node {node} can't be made: {why}")),
     }
 }

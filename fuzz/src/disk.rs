@@ -1,14 +1,20 @@
 //! A node's disk: what was written, how much of it would survive a loss of power, and what it gives back.
 
+mod store;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
 use raft_core::{
-    ConfState, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Ready, Snapshot, Storage,
-    StorageError, Term,
+    ConfState, Entry, HardState, Index, InitialState, LogPosition, MemoryStorage, NodeId, Ready, Snapshot,
+    Storage, StorageError, Term,
 };
+
+use crate::oracle::{Check, broken};
+
+pub use store::{Expected, Store};
 
 /// How reads fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +26,17 @@ pub enum ReadFault {
 }
 
 /// The state behind a [`Disk`].
-#[derive(Debug, Default)]
-struct DiskState {
+#[derive(Debug)]
+struct DiskState<S> {
+    /// What is on it.
     stored: MemoryStorage,
     /// The hard state as of the last sync.
     synced: HardState,
+    /// A storage that is to hold the same, and is read in its place.
+    store: S,
+    node: NodeId,
+    /// The configuration that it was made with.
+    at_first: ConfState,
     /// Writes on their way, in order. A crash loses any suffix of them.
     queue: VecDeque<Ready>,
     /// How many of the next reads fail, and how.
@@ -34,49 +46,146 @@ struct DiskState {
     was_fetching: bool,
     /// A newer snapshot was asked for than there is.
     wants_snapshot: bool,
+    /// The storage couldn't read, for this reason, though nothing was to fail.
+    failure: Option<String>,
 }
 
-impl DiskState {
-    fn write(&mut self, ready: &Ready) -> Result<(), StorageError> {
-        self.stored.persist(ready)?;
+impl<S: Store> DiskState<S> {
+    /// The write doesn't fit what is there: the core asked for nonsense.
+    fn fits<T>(&self, result: Result<T, StorageError>) -> Check<T> {
+        result.or_else(|error| {
+            broken("11", format!("a write doesn't fit the disk of node {}: {error}", self.node))
+        })
+    }
+
+    /// The storage does what it is asked to.
+    fn done<T>(&self, result: Result<T, String>) -> Check<T> {
+        result.or_else(|why| broken("storage", format!("that of node {} fails: {why}", self.node)))
+    }
+
+    fn write(&mut self, ready: &Ready) -> Check {
+        let result = self.stored.persist(ready);
+        self.fits(result)?;
+        let result = self.store.write(ready);
+        self.done(result)?;
         if ready.must_sync {
             self.synced = self.stored.hard_state();
         }
-        Ok(())
+        if let Err(why) = self.store.compare_end(&self.stored) {
+            return broken("11", format!("the storage of node {} after a write: {why}", self.node));
+        }
+        self.compact_as_there()
     }
 
-    fn complete_one(&mut self) -> Result<Option<Ready>, StorageError> {
+    fn complete_one(&mut self) -> Check<Option<Ready>> {
         let Some(ready) = self.queue.pop_front() else { return Ok(None) };
         self.write(&ready)?;
         Ok(Some(ready))
     }
-}
 
-/// A disk that a node reads while the simulation writes to it.
-#[derive(Clone, Debug, Default)]
-pub struct Disk(Rc<RefCell<DiskState>>);
-
-impl Disk {
-    /// An empty disk of a node that starts in this configuration.
-    pub fn new(conf_state: ConfState) -> Disk {
-        let stored = MemoryStorage::with_conf_state(conf_state);
-        Disk(Rc::new(RefCell::new(DiskState { stored, ..DiskState::default() })))
+    /// Drops what the storage has dropped.
+    fn compact_as_there(&mut self) -> Check {
+        let own = self.fits(self.stored.first_index())?;
+        let first = self.done(self.store.first(own))?;
+        if first == own {
+            return Ok(());
+        }
+        let snapshot = newest(&self.stored).map_or(Index::ZERO, |snapshot| snapshot.metadata.index);
+        if first < own || first > snapshot.next() || self.stored.compact(first.prev()).is_err() {
+            let node = self.node;
+            return broken(
+                "11",
+                format!(
+                    "the log of node {node} begins at {first} after {own}, its snapshot is of {snapshot}"
+                ),
+            );
+        }
+        Ok(())
     }
 
-    /// The disk of a node whose cluster began with this snapshot: who joins later can't have the log from its beginning.
+    /// See [`Disk::crash`].
+    fn crash(&mut self, survive: usize, torn: bool) -> Check {
+        for _ in 0..survive {
+            self.complete_one()?;
+        }
+        let torn = if torn { self.queue.pop_front() } else { None };
+        self.queue.clear();
+        (self.failing, self.was_fetching, self.wants_snapshot, self.failure) = (0, false, false, None);
+        let result = self.store.crash(torn.as_ref());
+        self.done(result)?;
+        if let Some(ready) = torn.filter(|_| !S::NONE)
+            && self.is_whole(&ready)?
+        {
+            return Ok(());
+        }
+        let DiskState { stored, synced, store, at_first, node, .. } = self;
+        match store.compare(&Expected { stored, synced: *synced, at_first }) {
+            Ok(found) => {
+                stored.set_hard_state(found);
+                Ok(())
+            }
+            Err(why) => broken("8", format!("the storage of node {node} after a crash: {why}")),
+        }
+    }
+
+    /// Has a write reached the storage that was being written in the crash?
+    fn is_whole(&mut self, ready: &Ready) -> Check<bool> {
+        let mut stored = self.stored.clone();
+        let result = stored.persist(ready);
+        self.fits(result)?;
+        let synced = if ready.must_sync { stored.hard_state() } else { self.synced };
+        let expected = Expected { stored: &stored, synced, at_first: &self.at_first };
+        let Ok(found) = self.store.compare(&expected) else { return Ok(false) };
+        stored.set_hard_state(found);
+        (self.stored, self.synced) = (stored, synced);
+        Ok(true)
+    }
+}
+
+fn newest(storage: &impl Storage) -> Option<Snapshot> {
+    storage.snapshot(Index::ZERO, NodeId::new(1)?).ok()
+}
+
+/// A disk that a node reads while the simulation writes to it. With a storage of a user's it keeps that one, and compares it with
+/// what should be there.
+#[derive(Debug)]
+pub struct Disk<S = ()>(Rc<RefCell<DiskState<S>>>);
+
+impl<S> Clone for Disk<S> {
+    fn clone(&self) -> Disk<S> {
+        Disk(Rc::clone(&self.0))
+    }
+}
+
+impl<S: Store> Disk<S> {
+    /// The disk of a node that starts in this configuration, with a storage that is empty.
+    pub fn new(node: NodeId, conf_state: ConfState, store: S) -> Disk<S> {
+        Disk(Rc::new(RefCell::new(DiskState {
+            stored: MemoryStorage::with_conf_state(conf_state.clone()),
+            synced: HardState::default(),
+            store,
+            node,
+            at_first: conf_state,
+            queue: VecDeque::new(),
+            failing: 0,
+            fault: None,
+            was_fetching: false,
+            wants_snapshot: false,
+            failure: None,
+        })))
+    }
+
+    /// The cluster of a node whose disk is empty begins with this snapshot: who joins later can't have the log from its beginning.
     ///
     /// # Errors
-    /// It isn't a snapshot.
-    pub fn founded(snapshot: &Snapshot) -> Result<Disk, StorageError> {
-        let disk = Disk::new(ConfState::default());
-        let position = snapshot.position();
-        {
-            let DiskState { stored, synced, .. } = &mut *disk.0.borrow_mut();
-            stored.apply_snapshot(snapshot.clone())?;
-            *synced = HardState { term: position.term, vote: None, commit: position.index };
-            stored.set_hard_state(*synced);
-        }
-        Ok(disk)
+    /// It isn't a snapshot, or can't be written.
+    pub fn found(&self, snapshot: Snapshot) -> Check {
+        let LogPosition { term, index } = snapshot.position();
+        let mut ready = Ready::default();
+        ready.snapshot = Some(self.receive(snapshot)?);
+        ready.hard_state = Some(HardState { term, vote: None, commit: index });
+        ready.must_sync = true;
+        self.write_now(&ready)
     }
 
     /// Hands what a `Ready` asks to be written to the disk.
@@ -92,8 +201,8 @@ impl Disk {
     /// Writes what a `Ready` asks for, at once.
     ///
     /// # Errors
-    /// The write doesn't fit what is there: the core asked for nonsense.
-    pub fn write_now(&self, ready: &Ready) -> Result<(), StorageError> {
+    /// The write doesn't fit what is there (11): the core asked for nonsense. Or the storage can't write it, or holds something else then.
+    pub fn write_now(&self, ready: &Ready) -> Check {
         self.0.borrow_mut().write(ready)
     }
 
@@ -101,25 +210,18 @@ impl Disk {
     ///
     /// # Errors
     /// As [`write_now`](Disk::write_now).
-    pub fn complete_one(&self) -> Result<Option<Ready>, StorageError> {
+    pub fn complete_one(&self) -> Check<Option<Ready>> {
         self.0.borrow_mut().complete_one()
     }
 
     /// Power is lost: of the writes on their way the first `survive` have reached the disk, the rest is gone, the first of it
-    /// perhaps half written, which its checksum tells when the disk is read again. What wasn't synced is lost too.
+    /// perhaps half written. The disk's own checksum tells, when it is read again; a storage must tell too, and holds that
+    /// write as a whole or not at all. What wasn't synced may be lost as well.
     ///
     /// # Errors
-    /// As [`write_now`](Disk::write_now).
-    pub fn crash(&self, survive: usize) -> Result<(), StorageError> {
-        let mut state = self.0.borrow_mut();
-        for _ in 0..survive {
-            state.complete_one()?;
-        }
-        state.queue.clear();
-        let synced = state.synced;
-        state.stored.set_hard_state(synced);
-        (state.failing, state.was_fetching, state.wants_snapshot) = (0, false, false);
-        Ok(())
+    /// As [`write_now`](Disk::write_now), or the storage doesn't hold what it should (8).
+    pub fn crash(&self, survive: usize, torn: bool) -> Check {
+        self.0.borrow_mut().crash(survive, torn)
     }
 
     /// The vote is lost, though it was said to be durable.
@@ -146,16 +248,61 @@ impl Disk {
     }
 
     /// Keeps a snapshot of the state machine, durably, and drops the log up to `compact`.
-    pub fn keep_snapshot(&self, snapshot: Snapshot, compact: Index) {
+    ///
+    /// # Errors
+    /// The storage can't do it, or drops something else.
+    pub fn keep_snapshot(&self, snapshot: Snapshot, compact: Index) -> Check {
+        let snapshot = self.receive(snapshot)?;
         let mut state = self.0.borrow_mut();
+        let result = state.store.keep(&snapshot, compact);
+        state.done(result)?;
         state.stored.set_snapshot(snapshot);
-        // Nothing to drop is fine.
-        let _ = state.stored.compact(compact);
+        if S::NONE {
+            // Nothing to drop is fine.
+            let _ = state.stored.compact(compact);
+        }
+        state.compact_as_there()
+    }
+
+    /// A snapshot that comes with the whole state becomes one that can be written.
+    ///
+    /// # Errors
+    /// The storage can't take it.
+    pub fn receive(&self, snapshot: Snapshot) -> Check<Snapshot> {
+        let mut state = self.0.borrow_mut();
+        let result = state.store.receive(snapshot);
+        state.done(result)
+    }
+
+    /// The same snapshot, with the whole state.
+    ///
+    /// # Errors
+    /// The storage can't give it.
+    pub fn with_state(&self, snapshot: &Snapshot) -> Check<Snapshot> {
+        let state = self.0.borrow();
+        let data = state.done(state.store.state_of(snapshot))?;
+        Ok(Snapshot { data, metadata: snapshot.metadata.clone() })
+    }
+
+    /// What was being fetched is there.
+    pub fn fetch(&self) {
+        self.0.borrow_mut().store.fetch();
+    }
+
+    /// The storage reads what it was asked for.
+    ///
+    /// # Errors
+    /// It couldn't, since this was asked last, though nothing was to fail.
+    pub fn check_reads(&self) -> Check {
+        let mut state = self.0.borrow_mut();
+        let result = state.failure.take().map_or(Ok(()), Err);
+        state.done(result)
     }
 
     /// The newest snapshot that a restart would begin from.
     pub fn newest_snapshot(&self) -> Option<Snapshot> {
-        self.0.borrow().stored.snapshot(Index::ZERO, NodeId::new(1)?).ok()
+        let state = self.0.borrow();
+        newest(state.store.reads(&state.stored))
     }
 
     /// What would survive a loss of power, as far as the log goes.
@@ -198,10 +345,7 @@ impl Disk {
         self.0.borrow_mut().stored.set_conf_state(conf_state);
     }
 
-    fn read<T>(
-        &self,
-        look: impl FnOnce(&MemoryStorage) -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
+    fn read<T>(&self, look: impl FnOnce(&S::Reads) -> Result<T, StorageError>) -> Result<T, StorageError> {
         let mut state = self.0.borrow_mut();
         if state.failing > 0 {
             state.failing -= 1;
@@ -213,21 +357,33 @@ impl Disk {
                 }
             });
         }
-        look(&state.stored)
+        let result = look(state.store.reads(&state.stored));
+        if !S::NONE {
+            match &result {
+                Err(StorageError::Fetching) => state.was_fetching = true,
+                Err(StorageError::Other(error)) => state.failure = Some(error.to_string()),
+                _ => {}
+            }
+        }
+        result
     }
 }
 
-impl Storage for Disk {
+impl<S: Store> Storage for Disk<S> {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
-        self.0.borrow().stored.initial_state()
+        let state = self.0.borrow();
+        let mut initial = state.store.reads(&state.stored).initial_state()?;
+        // That of the state machine, which may be further than the snapshot.
+        initial.conf_state = state.stored.initial_state()?.conf_state;
+        Ok(initial)
     }
 
     fn first_index(&self) -> Result<Index, StorageError> {
-        self.read(MemoryStorage::first_index)
+        self.read(S::Reads::first_index)
     }
 
     fn last_index(&self) -> Result<Index, StorageError> {
-        self.read(MemoryStorage::last_index)
+        self.read(S::Reads::last_index)
     }
 
     fn term(&self, index: Index) -> Result<Term, StorageError> {

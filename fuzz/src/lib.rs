@@ -12,10 +12,11 @@ pub mod members;
 pub mod mutants;
 pub mod network;
 pub mod oracle;
+pub mod parts;
 pub mod reached;
 pub mod scenario;
 pub mod simulation;
 pub mod storage_suite;
 pub mod targets;
 
-pub use simulation::{Failure, Fault, Options, Report, run};
+pub use simulation::{Failure, Fault, Options, Report, run, run_with};

@@ -6,6 +6,8 @@ use raft_core::{
     ConfChangeV2, ConfState, Entry, Index, LogPosition, NodeId, Payload, Snapshot, SnapshotMetadata,
 };
 
+use crate::parts::StateMachine;
+
 /// How many clients there are.
 pub const CLIENTS: usize = 4;
 
@@ -33,12 +35,18 @@ impl Command {
         u64::from(self.client) << 32 | u64::from(self.sequence)
     }
 
-    /// As an entry's payload, `padding` bytes longer than it need be.
-    pub fn encode(self, padding: usize) -> Bytes {
-        let mut data = BytesMut::with_capacity(8 + padding);
+    /// As an entry's payload, for this state machine. `padding` is how many bytes it is longer than it need be.
+    pub fn encode<M: StateMachine>(self, padding: usize) -> Bytes {
+        let tested = M::write(self, padding);
+        let mut data = BytesMut::with_capacity(8 + tested.len());
         data.put_u64(self.value());
-        data.put_bytes(0, padding);
+        data.put(tested);
         data.freeze()
+    }
+
+    /// The part of such a payload that is for the state machine that is tested.
+    pub fn tested(data: &Bytes) -> Bytes {
+        data.slice(8.min(data.len())..)
     }
 
     /// The command in an entry, if it is a client's.
@@ -101,8 +109,8 @@ impl Machine {
         }
     }
 
-    /// The machine that a snapshot was made of; nothing if the bytes aren't one's.
-    pub fn restore(snapshot: &Snapshot) -> Option<Machine> {
+    /// The machine that a snapshot was made of, and the bytes behind it; nothing if the bytes aren't one's.
+    pub fn restore(snapshot: &Snapshot) -> Option<(Machine, &[u8])> {
         let mut data = &snapshot.data[..];
         let chain = u64::from_be_bytes(take(&mut data)?);
         let register = u64::from_be_bytes(take(&mut data)?);
@@ -112,7 +120,7 @@ impl Machine {
             session.at = Index::new(u64::from_be_bytes(take(&mut data)?));
         }
         let conf_state = snapshot.metadata.conf_state.clone();
-        Some(Machine { applied: snapshot.position(), chain, register, sessions, conf_state })
+        Some((Machine { applied: snapshot.position(), chain, register, sessions, conf_state }, data))
     }
 
     /// The last index that was applied.

@@ -11,24 +11,26 @@ mod flow;
 mod history;
 mod leases;
 mod logs;
+mod outcomes;
 mod votes;
 
 use std::fmt;
 
 use raft_core::{
     Body, ConfChangeV2, ConfState, Entry, HardState, Index, Message, NodeId, PeerState, RawNode, Ready,
-    RoleKind, Snapshot, SnapshotStatus, StepError,
+    RoleKind, Snapshot, SnapshotStatus, StepError, Storage,
 };
 
 use raft_core::Violation as Invariant;
 
-use crate::cluster::{Line, Node, Shadow};
-use crate::disk::Disk;
+use crate::cluster::{Line, Node, Raw, Shadow};
 use crate::members::Members;
 use crate::network::{Kind, Summary};
+use crate::parts::Parts;
 use crate::reached::{Reached, Situation};
 
 pub use clients::{Clients, Operation, Request};
+pub use outcomes::Outcome;
 
 /// A statement that doesn't hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +56,9 @@ pub fn broken<T>(statement: &'static str, what: impl fmt::Display) -> Check<T> {
 }
 
 /// What a check may look at: all nodes, and the one at which something happened.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
+pub struct Context<'a, P: Parts> {
     /// All nodes.
-    pub nodes: &'a [Node],
+    pub nodes: &'a [Node<P>],
     /// The one at which something happened.
     pub at: usize,
     /// When, in simulated microseconds.
@@ -66,13 +67,13 @@ pub struct Context<'a> {
     pub reached: &'a Reached,
 }
 
-impl<'a> Context<'a> {
-    fn node(&self) -> &'a Node {
+impl<'a, P: Parts> Context<'a, P> {
+    fn node(&self) -> &'a Node<P> {
         &self.nodes[self.at]
     }
 
     /// The core there, if it is up.
-    fn raw(&self) -> Option<&'a RawNode<Disk>> {
+    fn raw(&self) -> Option<&'a Raw<P>> {
         self.node().raw.as_ref()
     }
 
@@ -107,7 +108,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(raw: &RawNode<Disk>) -> Seen {
+    fn of(raw: &RawNode<impl Storage>) -> Seen {
         Seen { hard: raw.hard_state(), role: Some(raw.role()), applied: raw.applied_index() }
     }
 }
@@ -121,6 +122,7 @@ pub struct Oracle {
     configurations: configurations::Configurations,
     elections: elections::Elections,
     votes: votes::Votes,
+    outcomes: outcomes::Outcomes,
     flow: flow::Flow,
     shadows: Vec<Shadow>,
     seen: Vec<Seen>,
@@ -139,6 +141,7 @@ impl Oracle {
             configurations: configurations::Configurations::new(base.0, members),
             elections: elections::Elections::new(nodes),
             votes: votes::Votes::new(nodes),
+            outcomes: outcomes::Outcomes::default(),
             flow: flow::Flow::new(nodes),
             shadows: vec![Shadow::default(); nodes],
             seen: vec![Seen::default(); nodes],
@@ -182,7 +185,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_start(&mut self, cx: &Context) -> Check {
+    pub fn on_start<P: Parts>(&mut self, cx: &Context<P>) -> Check {
         let Some(raw) = cx.raw() else { return Ok(()) };
         self.shadows[cx.at] = self.history.shadow_of(cx)?;
         cursors::check_start(cx, raw, &self.shadows[cx.at])?;
@@ -199,12 +202,12 @@ impl Oracle {
     }
 
     /// A node has ticked, and isn't looked at yet.
-    pub fn on_tick(&mut self, cx: &Context) {
+    pub fn on_tick<P: Parts>(&mut self, cx: &Context<P>) {
         self.elections.on_tick(cx.at);
     }
 
     /// A message is about to be stepped.
-    pub fn before_step(&mut self, cx: &Context, summary: &Summary, message: &Message) {
+    pub fn before_step<P: Parts>(&mut self, cx: &Context<P>, summary: &Summary, message: &Message) {
         let Some(raw) = cx.raw() else { return };
         self.elections.on_arrival(cx, raw, summary);
         if let Body::InstallSnapshot(install) = &message.body {
@@ -228,7 +231,12 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn after_step(&mut self, cx: &Context, summary: &Summary, result: &Result<(), StepError>) -> Check {
+    pub fn after_step<P: Parts>(
+        &mut self,
+        cx: &Context<P>,
+        summary: &Summary,
+        result: &Result<(), StepError>,
+    ) -> Check {
         let Some(raw) = cx.raw() else { return Ok(()) };
         if let Some(before) = self.before_step.take() {
             self.elections.after_step(cx, raw, summary, before)?;
@@ -258,7 +266,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_call(&mut self, cx: &Context, cause: Cause) -> Check {
+    pub fn on_call<P: Parts>(&mut self, cx: &Context<P>, cause: Cause) -> Check {
         let Some(raw) = cx.raw() else { return Ok(()) };
         self.flow.on_call(cx.at);
         if cause == Cause::Persisted {
@@ -291,7 +299,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_ready(&mut self, cx: &Context, ready: &Ready) -> Check {
+    pub fn on_ready<P: Parts>(&mut self, cx: &Context<P>, ready: &Ready) -> Check {
         if ready.snapshot.is_none() && ready.entries.is_empty() {
             return Ok(());
         }
@@ -339,7 +347,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that it breaks.
-    pub fn on_send(&mut self, cx: &Context, message: &Message) -> Check {
+    pub fn on_send<P: Parts>(&mut self, cx: &Context<P>, message: &Message) -> Check {
         let Some(raw) = cx.raw() else { return Ok(()) };
         self.votes.on_send(cx, raw, message)?;
         self.flow.on_send(cx.at, &message.body);
@@ -380,7 +388,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_durable(&mut self, cx: &Context, entries: bool) -> Check {
+    pub fn on_durable<P: Parts>(&mut self, cx: &Context<P>, entries: bool) -> Check {
         self.votes.on_durable(cx)?;
         match self.elections.newest_office() {
             Some(leader) if entries && leader != cx.at => {
@@ -396,17 +404,33 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_applied(&self, cx: &Context, entry: &Entry) -> Check {
+    pub fn on_applied<P: Parts>(&self, cx: &Context<P>, entry: &Entry) -> Check {
         commits::on_applied(cx, entry, &self.history)
+    }
+
+    /// A state machine that is tested has applied the entry at `index`; its command took effect at `first`, if it was sent before (5, 20).
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn on_outcome(&mut self, id: NodeId, index: Index, outcome: Outcome, first: Option<Index>) -> Check {
+        self.outcomes.on_applied(id, index, outcome, first)
+    }
+
+    /// A state machine that is tested has restored a snapshot (5).
+    ///
+    /// # Errors
+    /// The statement that doesn't hold.
+    pub fn on_restored(&self, id: NodeId, index: Index, digest: u64) -> Check {
+        self.outcomes.on_restored(id, index, digest)
     }
 
     /// A membership change was applied, with this result (18).
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_configured(
+    pub fn on_configured<P: Parts>(
         &mut self,
-        cx: &Context,
+        cx: &Context<P>,
         index: Index,
         change: &ConfChangeV2,
         result: Option<&ConfState>,
@@ -420,7 +444,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn after_event(&mut self, cx: &Context, cause: Cause) -> Check {
+    pub fn after_event<P: Parts>(&mut self, cx: &Context<P>, cause: Cause) -> Check {
         let Some(raw) = cx.raw() else { return Ok(()) };
         commits::check_agreement(cx, raw, &self.history, &self.shadows[cx.at])?;
         self.configurations.check(cx, raw)?;
@@ -444,7 +468,7 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_proposed(&self, raw: &RawNode<Disk>, bytes: u64) -> Check {
+    pub fn on_proposed(&self, raw: &RawNode<impl Storage>, bytes: u64) -> Check {
         flow::check_admission(raw, bytes)
     }
 
@@ -458,7 +482,12 @@ impl Oracle {
     ///
     /// # Errors
     /// The statement that doesn't hold.
-    pub fn on_report(raw: &RawNode<Disk>, peer: NodeId, before: PeerState, status: SnapshotStatus) -> Check {
+    pub fn on_report(
+        raw: &RawNode<impl Storage>,
+        peer: NodeId,
+        before: PeerState,
+        status: SnapshotStatus,
+    ) -> Check {
         flow::check_report(raw, peer, before, status)
     }
 }

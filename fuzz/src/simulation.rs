@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fastrand::Rng;
 
 use crate::oracle::{Check, Operation, Violation};
+use crate::parts::{Own, Parts};
 use crate::reached::Reached;
 
 use self::driver::Driver;
@@ -26,7 +27,7 @@ use self::trail::Trail;
 use self::world::World;
 
 pub use self::faults::Fault;
-pub use self::replay::replay;
+pub use self::replay::{replay, replay_with};
 pub use self::script::{Schedule, TITLE, with_remarks};
 
 /// How long a run is, and how large.
@@ -133,7 +134,12 @@ impl Failure {
     /// The shortest schedule that is found and breaks the same statement; nothing if it doesn't even break when all that happened
     /// is done again.
     pub fn shrink(&self) -> Option<Schedule> {
-        replay::shrink(self.schedule.as_ref()?, self.violation.statement)
+        self.shrink_with(&Own)
+    }
+
+    /// The same for nodes that are made of these parts.
+    pub fn shrink_with<P: Parts>(&self, parts: &P) -> Option<Schedule> {
+        replay::shrink(self.schedule.as_ref()?, self.violation.statement, parts)
     }
 }
 
@@ -151,25 +157,34 @@ impl fmt::Display for Failure {
 /// # Errors
 /// The first statement that doesn't hold, or the panic of a node. The same seed fails in the same way.
 pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
-    match attempt(seed, options, false) {
-        Ok(report) => Ok(report),
-        // Only who wants to read of it pays for the words.
-        Err(_) => match attempt(seed, options, true) {
-            Err(failure) => Err(failure),
-            Ok(_) => Err(Box::new(Failure {
-                seed,
-                at: 0,
-                violation: Violation { statement: "determinism", what: "it didn't fail again".to_owned() },
-                trail: Vec::new(),
-                schedule: None,
-            })),
-        },
-    }
+    run_with(seed, options, &Own)
 }
 
-fn attempt(seed: u64, options: &Options, with_trail: bool) -> Result<Report, Box<Failure>> {
+/// Runs a seed with nodes that are made of a user's [`Parts`].
+///
+/// # Errors
+/// As [`run`]. If it fails only the first time, because the parts don't do the same each time, there is no trail.
+pub fn run_with<P: Parts>(seed: u64, options: &Options, parts: &P) -> Result<Report, Box<Failure>> {
+    attempt(seed, options, parts, false).map_err(|mut failure| {
+        // Only who wants to read of it pays for the words.
+        match attempt(seed, options, parts, true) {
+            Err(failure) => failure,
+            Ok(_) => {
+                failure.violation.what.push_str(" (and not when it ran again)");
+                failure
+            }
+        }
+    })
+}
+
+fn attempt<P: Parts>(
+    seed: u64,
+    options: &Options,
+    parts: &P,
+    with_trail: bool,
+) -> Result<Report, Box<Failure>> {
     let mut rng = Rng::with_seed(seed);
-    let (mut world, plan) = setup::any_run(&mut rng, options).map_err(|violation| {
+    let (mut world, plan) = setup::any_run(&mut rng, options, parts).map_err(|violation| {
         Box::new(Failure { seed, at: 0, violation: *violation, trail: Vec::new(), schedule: None })
     })?;
     world.trail = with_trail.then(Trail::default);
@@ -186,7 +201,7 @@ fn attempt(seed: u64, options: &Options, with_trail: bool) -> Result<Report, Box
     Err(Box::new(Failure { seed, at: world.now, violation, trail, schedule }))
 }
 
-fn both_phases(world: &mut World, driver: &mut Driver, seed: u64, options: &Options) -> Check {
+fn both_phases<P: Parts>(world: &mut World<P>, driver: &mut Driver, seed: u64, options: &Options) -> Check {
     for at in 0..world.nodes.len() {
         driver.start(world, at)?;
     }
@@ -196,7 +211,7 @@ fn both_phases(world: &mut World, driver: &mut Driver, seed: u64, options: &Opti
     driver.demand_progress(world)
 }
 
-fn finish(mut world: World, driver: &mut Driver) -> Report {
+fn finish<P: Parts>(mut world: World<P>, driver: &mut Driver) -> Report {
     world.report.micros = world.now;
     world.report.terms_led = world.oracle.terms_led() as u64;
     world.report.committed = world.oracle.committed().get();

@@ -60,11 +60,15 @@ mod twin;
 use std::fmt;
 
 use bytes::Bytes;
-use raft_core::{ConfState, Index, NodeId, Ready, Snapshot, SnapshotMetadata, Storage};
+use raft_core::{
+    ConfState, HardState, Index, MemoryStorage, NodeId, Ready, Snapshot, SnapshotMetadata, Storage,
+};
+
+use crate::disk::Expected;
 
 use failure::Broken;
 pub use failure::{Failure, Rule};
-use story::{Step, random_story, stories};
+use story::{Step, Write, random_story, stories};
 use twin::{State, Twin};
 
 /// A storage under test, with what its caller does to it.
@@ -98,13 +102,35 @@ pub trait Subject {
     /// It can't be opened, which is a failure.
     fn crash(&mut self) -> Result<(), Self::Error>;
 
-    /// A snapshot as it is received from a leader: one that [`write`](Subject::write) will get. Override it if the data of a
-    /// snapshot isn't any bytes, but names a file for instance, that must be there.
+    /// As [`crash`](Subject::crash), but in the midst of writing and syncing this: some of the write is on the disk. When the
+    /// storage is opened again it has all of the write or nothing. What is left to chance here must be the same each time:
+    /// the number of the `Ready` can serve for a seed.
+    ///
+    /// Override it if a write can be left half done. By default it is done, and isn't synced.
+    ///
+    /// # Errors
+    /// It can't be opened, which is a failure.
+    fn crash_while_writing(&mut self, ready: &Ready) -> Result<(), Self::Error> {
+        self.write(ready)?;
+        self.crash()
+    }
+
+    /// A snapshot, made here or received from a leader, whose data is the state as a whole. Returns the one that
+    /// [`write`](Subject::write) or [`save_snapshot`](Subject::save_snapshot) will get: override it if the data of a
+    /// snapshot isn't the state itself, but names a file for instance, that must be there.
     ///
     /// # Errors
     /// It can't be made, which is a failure.
-    fn receive_snapshot(&mut self, metadata: SnapshotMetadata) -> Result<Snapshot, Self::Error> {
-        Ok(Snapshot { metadata, data: Bytes::from_static(b"a state") })
+    fn receive_snapshot(&mut self, snapshot: Snapshot) -> Result<Snapshot, Self::Error> {
+        Ok(snapshot)
+    }
+
+    /// The state as a whole, of a snapshot that [`receive_snapshot`](Subject::receive_snapshot) returned: to be sent, or to start from.
+    ///
+    /// # Errors
+    /// It can't be read, which is a failure.
+    fn snapshot_state(&self, snapshot: &Snapshot) -> Result<Bytes, Self::Error> {
+        Ok(snapshot.data.clone())
     }
 
     /// Keeps a snapshot that the application made of its own state, at an index of the log that is committed. The log may be
@@ -167,19 +193,13 @@ fn run<T: Subject>(
 fn take<T: Subject>(subject: &mut T, twin: &mut Twin, step: &Step) -> Result<(), Broken> {
     match *step {
         Step::Write(ref what) => {
-            let mut ready = twin.ready(what);
-            if let Some(metadata) = twin.metadata_to_receive(what) {
-                let received = subject.receive_snapshot(metadata);
-                ready.snapshot = Some(received.map_err(|error| Broken::refused("receive_snapshot", error))?);
-            }
+            let ready = ready(subject, twin, what)?;
             subject.write(&ready).map_err(|error| Broken::refused("write", error))?;
             twin.write(&ready);
         }
         Step::SaveSnapshot { behind } => {
             let Some(metadata) = twin.metadata_to_save(behind) else { return Ok(()) };
-            let snapshot = subject
-                .receive_snapshot(metadata)
-                .map_err(|error| Broken::refused("receive_snapshot", error))?;
+            let snapshot = receive(subject, metadata)?;
             subject.save_snapshot(&snapshot).map_err(|error| Broken::refused("save_snapshot", error))?;
             twin.save_snapshot(snapshot);
         }
@@ -196,9 +216,40 @@ fn take<T: Subject>(subject: &mut T, twin: &mut Twin, step: &Step) -> Result<(),
             subject.crash().map_err(|error| Broken::refused("crash", error))?;
             return survive(subject, twin);
         }
+        Step::CrashWhileWriting(ref what) => {
+            let ready = ready(subject, twin, what)?;
+            subject
+                .crash_while_writing(&ready)
+                .map_err(|error| Broken::refused("crash_while_writing", error))?;
+            twin.write(&ready);
+            return survive(subject, twin);
+        }
     }
     look::compare(subject, twin.now())?;
     twin.note_first(look::first(subject)?)
+}
+
+/// What is to be written.
+fn ready<T: Subject>(subject: &mut T, twin: &mut Twin, what: &Write) -> Result<Ready, Broken> {
+    let mut ready = twin.ready(what);
+    if let Some(metadata) = twin.metadata_to_receive(what) {
+        ready.snapshot = Some(receive(subject, metadata)?);
+    }
+    Ok(ready)
+}
+
+/// A snapshot of a state. It is to be given back as it was.
+fn receive<T: Subject>(subject: &mut T, metadata: SnapshotMetadata) -> Result<Snapshot, Broken> {
+    let state = Bytes::from_static(b"a state");
+    let received = subject.receive_snapshot(Snapshot { metadata, data: state.clone() });
+    let snapshot = received.map_err(|error| Broken::refused("receive_snapshot", error))?;
+    match subject.snapshot_state(&snapshot) {
+        Ok(found) if found == state => Ok(snapshot),
+        Ok(found) => {
+            Err(Broken::new(Rule::State, format!("snapshot_state is {state:?}"), format!("{found:?}")))
+        }
+        Err(error) => Err(Broken::refused("snapshot_state", error)),
+    }
 }
 
 /// After a crash the storage is in one of the states since the last sync.
@@ -218,4 +269,30 @@ fn survive<T: Subject>(subject: &mut T, twin: &mut Twin) -> Result<(), Broken> {
     let older = |state: &State| look::compare(subject, state).is_ok();
     let rule = if only_synced || twin.older().iter().any(older) { Rule::Durable } else { Rule::Whole };
     Err(newest.map_or_else(|| Broken::new(rule, "a state", "none"), |broken| broken.after_a_crash(rule)))
+}
+
+/// Holds a storage in a simulated cluster what it should, after a crash? What was written and not synced can only be a commit index; of that
+/// anything may be left. Returns the hard state that is there.
+pub(crate) fn compare_after_crash<T: Subject>(
+    subject: &mut T,
+    expected: &Expected,
+) -> Result<HardState, String> {
+    let found = subject.storage().initial_state().map_err(|error| format!("initial_state: {error}"))?;
+    let state = State::of(expected, found.hard_state.commit);
+    look::compare_once(subject, &state).map_err(|broken| broken.to_string())?;
+    Ok(state.hard_state)
+}
+
+/// Does the log of a storage end as that of another?
+pub(crate) fn compare_end(storage: &impl Storage, own: &MemoryStorage) -> Result<(), String> {
+    let (Ok(last), Ok(found)) = (own.last_index(), storage.last_index()) else {
+        return Err("last_index is refused".to_owned());
+    };
+    if found != last {
+        return Err(format!("last_index is {found}, not {last}"));
+    }
+    match (own.term(last), storage.term(last)) {
+        (Ok(term), Ok(found)) if term == found => Ok(()),
+        (term, found) => Err(format!("the term of {last} is {found:?}, not {term:?}")),
+    }
 }

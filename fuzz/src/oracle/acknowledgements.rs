@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use raft_core::{AppendEntriesReply, Heartbeat, Index, Message, NodeId, RawNode, RoleKind, Term};
+use raft_core::{AppendEntriesReply, Heartbeat, Index, Message, NodeId, RawNode, RoleKind, Storage, Term};
 
 use super::elections::Elections;
 use super::history::History;
 use super::{Check, Context, broken};
-use crate::cluster::Shadow;
-use crate::disk::Disk;
+use crate::cluster::{Raw, Shadow};
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// How far the leader of the newest term that a node heard has vouched for its log.
@@ -31,7 +31,7 @@ impl Vouched {
     }
 
     /// An acknowledgement leaves: nobody but the leader knows that the log agrees with its own, and it has told how far.
-    fn check(&self, cx: &Context, raw: &RawNode<Disk>, term: Term, index: Index) -> Check {
+    fn check<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>, term: Term, index: Index) -> Check {
         let (newest, highest) = self.0[cx.at];
         if term == newest && index > highest.max(raw.commit_index()) {
             let id = cx.node().id;
@@ -42,7 +42,7 @@ impl Vouched {
 }
 
 /// What a node takes for durable is on its disk (7).
-pub(super) fn check_durable(cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+pub(super) fn check_durable<P: Parts>(cx: &Context<P>, raw: &Raw<P>, shadow: &Shadow) -> Check {
     let (node, durable) = (cx.node(), raw.basic_status().durable);
     let there = shadow.term(durable);
     if durable > shadow.before() && !there.is_some_and(|there| node.disk.holds(durable, there)) {
@@ -56,9 +56,9 @@ pub(super) fn check_durable(cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) 
 }
 
 /// The answer to an append leaves (7).
-pub(super) fn on_reply(
-    cx: &Context,
-    raw: &RawNode<Disk>,
+pub(super) fn on_reply<P: Parts>(
+    cx: &Context<P>,
+    raw: &Raw<P>,
     (term, reply): (Term, &AppendEntriesReply),
     vouched: &Vouched,
     elections: &Elections,
@@ -89,7 +89,7 @@ pub(super) fn on_reply(
 }
 
 /// A heartbeat leaves: it tells no more than what its receiver has acknowledged.
-pub(super) fn on_heartbeat(raw: &RawNode<Disk>, message: &Message, heartbeat: &Heartbeat) -> Check {
+pub(super) fn on_heartbeat(raw: &RawNode<impl Storage>, message: &Message, heartbeat: &Heartbeat) -> Check {
     if raw.role() != RoleKind::Leader || raw.term() != message.term {
         return Ok(());
     }
@@ -105,9 +105,9 @@ pub(super) fn on_heartbeat(raw: &RawNode<Disk>, message: &Message, heartbeat: &H
 }
 
 /// A leader counts on a node's log up to its match (15). Leaders of earlier terms may be mistaken.
-pub(super) fn check_row(
-    cx: &Context,
-    raw: &RawNode<Disk>,
+pub(super) fn check_row<P: Parts>(
+    cx: &Context<P>,
+    raw: &Raw<P>,
     elections: &Elections,
     history: &History,
     id: NodeId,

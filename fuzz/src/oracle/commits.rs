@@ -1,18 +1,18 @@
 //! What is committed is durable on a quorum, and the same everywhere (4, 5, 12, 13, 14).
 
-use raft_core::{Entry, Index, RawNode, RoleKind};
+use raft_core::{Entry, Index, RoleKind};
 
 use super::history::History;
 use super::{Check, Context, broken};
-use crate::cluster::Shadow;
-use crate::disk::Disk;
+use crate::cluster::{Raw, Shadow};
 use crate::members::{Members, Set};
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// An index is committed for the first time (4, 12, 13, 14). `before` is what this node knew.
-pub(super) fn on_new(
-    cx: &Context,
-    raw: &RawNode<Disk>,
+pub(super) fn on_new<P: Parts>(
+    cx: &Context<P>,
+    raw: &Raw<P>,
     before: Index,
     history: &mut History,
     shadows: &[Shadow],
@@ -33,7 +33,7 @@ pub(super) fn on_new(
     }
     let members = Members::of(raw.configuration());
     let voters = members.voters.or(members.outgoing);
-    let some = |holds: &dyn Fn(&crate::cluster::Node) -> bool| {
+    let some = |holds: &dyn Fn(&crate::cluster::Node<P>) -> bool| {
         let nodes = cx.nodes.iter().filter(|node| voters.contains(node.id) && holds(node));
         nodes.fold(Set::EMPTY, |set, node| set.with(node.id))
     };
@@ -81,9 +81,9 @@ pub(super) fn on_new(
 }
 
 /// What a node holds for committed is what was committed (5).
-pub(super) fn check_agreement(
-    cx: &Context,
-    raw: &RawNode<Disk>,
+pub(super) fn check_agreement<P: Parts>(
+    cx: &Context<P>,
+    raw: &Raw<P>,
     history: &History,
     shadow: &Shadow,
 ) -> Check {
@@ -99,7 +99,7 @@ pub(super) fn check_agreement(
 }
 
 /// An entry was applied: it is what was committed, and durable where that was asked for (5, 10).
-pub(super) fn on_applied(cx: &Context, entry: &Entry, history: &History) -> Check {
+pub(super) fn on_applied<P: Parts>(cx: &Context<P>, entry: &Entry, history: &History) -> Check {
     let node = cx.node();
     let committed = history.committed(entry.index);
     if committed.is_none_or(|committed| committed.line.chain != node.machine.chain) {

@@ -1,11 +1,11 @@
 //! The membership (18a, b, d, f, and 19).
 
-use raft_core::{ConfChangeV2, ConfState, Index, RawNode, RoleKind};
+use raft_core::{ConfChangeV2, ConfState, Index, RoleKind};
 
 use super::{Check, Context, broken};
-use crate::cluster::Shadow;
-use crate::disk::Disk;
+use crate::cluster::{Raw, Shadow};
 use crate::members::Members;
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// A change that was applied somewhere.
@@ -49,9 +49,9 @@ impl Configurations {
     }
 
     /// A change was applied: it came to what the rules say, and to the same everywhere (18b, 18d).
-    pub(super) fn on_configured(
+    pub(super) fn on_configured<P: Parts>(
         &mut self,
-        cx: &Context,
+        cx: &Context<P>,
         index: Index,
         change: &ConfChangeV2,
         result: Option<&ConfState>,
@@ -84,7 +84,7 @@ impl Configurations {
     }
 
     /// A node acts by what it has applied, or by a snapshot that it is writing; and a leader is a voter of that (18d, 18f).
-    pub(super) fn check(&self, cx: &Context, raw: &RawNode<Disk>) -> Check {
+    pub(super) fn check<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>) -> Check {
         let node = cx.node();
         let applied = node.machine.index();
         let acts_by = Members::of(raw.configuration());
@@ -106,7 +106,7 @@ impl Configurations {
     }
 
     /// A leader has at most one change that it hasn't applied (18a).
-    pub(super) fn check_single(&self, cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+    pub(super) fn check_single<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>, shadow: &Shadow) -> Check {
         let unapplied = shadow.behind(raw.applied_index()).filter(|(_, line)| line.is_change).count();
         if unapplied > 1 {
             return broken("18a", format!("leader {} has {unapplied} changes to apply", cx.node().id));
@@ -115,7 +115,7 @@ impl Configurations {
     }
 }
 
-fn count(cx: &Context, before: &Members, after: &Members, change: &ConfChangeV2, made: bool) {
+fn count<P: Parts>(cx: &Context<P>, before: &Members, after: &Members, change: &ConfChangeV2, made: bool) {
     cx.reached.reach_if(!made, Situation::ChangeImpossible);
     cx.reached.reach_if(after.is_joint() && !before.is_joint(), Situation::JointEntered);
     if before.is_joint() && !after.is_joint() {

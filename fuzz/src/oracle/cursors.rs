@@ -1,13 +1,13 @@
 //! What a node knows goes forward, and a restart begins where its disk ends (8, 9, 10).
 
-use raft_core::{Index, LogPosition, RawNode};
+use raft_core::{Index, LogPosition};
 
 use super::{Check, Context, Seen, broken};
-use crate::cluster::Shadow;
-use crate::disk::Disk;
+use crate::cluster::{Raw, Shadow};
+use crate::parts::Parts;
 
 /// Within a life nothing goes back, and the cursors are in order (9, 10).
-pub(super) fn check_monotonic(cx: &Context, before: &Seen, now: &Seen) -> Check {
+pub(super) fn check_monotonic<P: Parts>(cx: &Context<P>, before: &Seen, now: &Seen) -> Check {
     let (was, is) = (before.hard, now.hard);
     let vote_changed = was.term == is.term && was.vote.is_some() && was.vote != is.vote;
     if is.term < was.term || vote_changed || is.commit < was.commit || now.applied < before.applied {
@@ -23,7 +23,7 @@ pub(super) fn check_monotonic(cx: &Context, before: &Seen, now: &Seen) -> Check 
 }
 
 /// After a start (8).
-pub(super) fn check_start(cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+pub(super) fn check_start<P: Parts>(cx: &Context<P>, raw: &Raw<P>, shadow: &Shadow) -> Check {
     let node = cx.node();
     let (hard, synced) = (raw.hard_state(), node.disk.synced());
     if (hard.term, hard.vote) != (synced.term, synced.vote) || hard.commit < synced.commit {

@@ -1,16 +1,14 @@
 //! Who leads, and who may campaign (1, 4, 17, 18c, 18e, 22, 28).
 
-use raft_core::{
-    Body, HardState, Index, LogPosition, Message, NodeId, RawNode, RequestVote, RoleKind, Status, Term,
-};
+use raft_core::{Body, HardState, Index, LogPosition, Message, NodeId, RequestVote, RoleKind, Status, Term};
 
 use super::history::History;
 use super::votes::Votes;
 use super::{Cause, Check, Context, Seen, broken};
-use crate::cluster::Shadow;
-use crate::disk::Disk;
+use crate::cluster::{Raw, Shadow};
 use crate::members::{Members, Set};
 use crate::network::{Kind, Summary};
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// What a leader had when it was elected.
@@ -127,7 +125,7 @@ impl Elections {
     }
 
     /// A message has arrived.
-    pub(super) fn on_arrival(&mut self, cx: &Context, raw: &RawNode<Disk>, summary: &Summary) {
+    pub(super) fn on_arrival<P: Parts>(&mut self, cx: &Context<P>, raw: &Raw<P>, summary: &Summary) {
         let campaigner = &mut self.campaigners[cx.at];
         let term = raw.term();
         match summary.kind {
@@ -154,10 +152,10 @@ impl Elections {
     }
 
     /// What a request for a vote, or the question for one, finds.
-    pub(super) fn before_step(
+    pub(super) fn before_step<P: Parts>(
         &self,
-        cx: &Context,
-        raw: &RawNode<Disk>,
+        cx: &Context<P>,
+        raw: &Raw<P>,
         message: &Message,
         last: LogPosition,
     ) -> Option<BeforeStep> {
@@ -180,10 +178,10 @@ impl Elections {
     }
 
     /// What became of it (5.4.1, 22, and that a leader's followers don't listen to others).
-    pub(super) fn after_step(
+    pub(super) fn after_step<P: Parts>(
         &mut self,
-        cx: &Context,
-        raw: &RawNode<Disk>,
+        cx: &Context<P>,
+        raw: &Raw<P>,
         summary: &Summary,
         before: BeforeStep,
     ) -> Check {
@@ -232,7 +230,13 @@ impl Elections {
     }
 
     /// A message was stepped: a word from the leader?
-    pub(super) fn on_stepped(&mut self, cx: &Context, raw: &RawNode<Disk>, summary: &Summary, taken: bool) {
+    pub(super) fn on_stepped<P: Parts>(
+        &mut self,
+        cx: &Context<P>,
+        raw: &Raw<P>,
+        summary: &Summary,
+        taken: bool,
+    ) {
         let from_leader = matches!(summary.kind, Kind::Append | Kind::Heartbeat | Kind::Snapshot);
         if from_leader && taken && raw.term() == summary.term && raw.leader() == Some(summary.from) {
             let campaigner = &mut self.campaigners[cx.at];
@@ -243,10 +247,10 @@ impl Elections {
 
     /// A node has another role, or another term.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn on_role(
+    pub(super) fn on_role<P: Parts>(
         &mut self,
-        cx: &Context,
-        raw: &RawNode<Disk>,
+        cx: &Context<P>,
+        raw: &Raw<P>,
         cause: Cause,
         (before, now): (&Seen, &Seen),
         history: &History,
@@ -291,7 +295,13 @@ impl Elections {
     }
 
     /// A campaign begins (5.2, 18c, 18e).
-    fn on_campaign(&mut self, cx: &Context, raw: &RawNode<Disk>, cause: Cause, shadow: &Shadow) -> Check {
+    fn on_campaign<P: Parts>(
+        &mut self,
+        cx: &Context<P>,
+        raw: &Raw<P>,
+        cause: Cause,
+        shadow: &Shadow,
+    ) -> Check {
         let (id, campaigner) = (cx.node().id, &self.campaigners[cx.at]);
         let members = Members::of(raw.configuration());
         if !members.is_voter(id) {
@@ -316,7 +326,7 @@ impl Elections {
     }
 
     /// With pre-vote a term is begun only if a quorum would vote for this node, or its leader wants it (22).
-    fn check_asked(&self, cx: &Context, raw: &RawNode<Disk>, cause: Cause) -> Check {
+    fn check_asked<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>, cause: Cause) -> Check {
         let id = cx.node().id;
         if !raw.config().pre_vote || cause == Cause::Message(Kind::TimeoutNow) {
             return Ok(());
@@ -332,10 +342,10 @@ impl Elections {
     }
 
     /// A node leads (1, 4, 17).
-    fn on_elected(
+    fn on_elected<P: Parts>(
         &mut self,
-        cx: &Context,
-        raw: &RawNode<Disk>,
+        cx: &Context<P>,
+        raw: &Raw<P>,
         before: &Seen,
         history: &History,
         votes: &Votes,
@@ -392,7 +402,7 @@ impl Elections {
         Ok(())
     }
 
-    fn count_election(&self, cx: &Context, raw: &RawNode<Disk>, members: &Members, shadow: &Shadow) {
+    fn count_election<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>, members: &Members, shadow: &Shadow) {
         let others = cx.nodes.iter().filter_map(|node| node.raw.as_ref());
         let leaders = others.filter(|other| other.role() == RoleKind::Leader).count();
         let (last, applied) = (shadow.last_index(), raw.applied_index());
@@ -406,7 +416,7 @@ impl Elections {
     }
 
     /// With check-quorum a leader that hears from no quorum steps down (28).
-    pub(super) fn check_quorum(&self, cx: &Context, raw: &RawNode<Disk>) -> Check {
+    pub(super) fn check_quorum<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>) -> Check {
         let config = raw.config();
         if !config.check_quorum {
             return Ok(());

@@ -2,14 +2,14 @@
 
 use raft_core::{
     AppendEntries, Body, ConfChangeV2, Index, Message, NodeId, PeerState, RawNode, RoleKind, Snapshot,
-    SnapshotStatus,
+    SnapshotStatus, Storage,
 };
 
 use super::{Check, Context, broken};
-use crate::cluster::Shadow;
-use crate::disk::Disk;
+use crate::cluster::{Raw, Shadow};
 use crate::members::Members;
 use crate::network::Summary;
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// What is remembered of a leader.
@@ -78,7 +78,7 @@ impl Flow {
     }
 
     /// A node leads: nothing of its term is uncommitted yet (23).
-    pub(super) fn on_elected(&mut self, cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+    pub(super) fn on_elected<P: Parts>(&mut self, cx: &Context<P>, raw: &Raw<P>, shadow: &Shadow) -> Check {
         self.on_start(cx.at);
         self.0[cx.at].exact = shadow.behind(raw.applied_index()).all(|(_, line)| line.payload == 0);
         match raw.uncommitted_bytes() {
@@ -116,7 +116,7 @@ impl Flow {
     }
 
     /// An event is over: not more than a few messages to each peer came of it (24).
-    pub(super) fn check_sent(&mut self, cx: &Context) -> Check {
+    pub(super) fn check_sent<P: Parts>(&mut self, cx: &Context<P>) -> Check {
         let sender = &mut self.0[cx.at];
         let (sent, calls) = (std::mem::take(&mut sender.sent), std::mem::take(&mut sender.calls));
         let bound = 4 * cx.nodes.len() * calls;
@@ -127,10 +127,10 @@ impl Flow {
     }
 
     /// Entries leave: not more than the window holds (16).
-    pub(super) fn on_append_sent(
+    pub(super) fn on_append_sent<P: Parts>(
         &mut self,
-        cx: &Context,
-        raw: &RawNode<Disk>,
+        cx: &Context<P>,
+        raw: &Raw<P>,
         message: &Message,
         append: &AppendEntries,
     ) -> Check {
@@ -153,7 +153,7 @@ impl Flow {
     }
 
     /// The word to campaign leaves: its receiver has the whole log.
-    pub(super) fn on_timeout_now(&self, raw: &RawNode<Disk>, to: NodeId) -> Check {
+    pub(super) fn on_timeout_now(&self, raw: &RawNode<impl Storage>, to: NodeId) -> Check {
         let Some(peer) = raw.peer(to) else { return Ok(()) };
         let last = raw.last_index();
         if peer.match_index != last {
@@ -166,7 +166,7 @@ impl Flow {
     }
 
     /// What a leader knows of a peer (9, 16).
-    pub(super) fn check_row(&mut self, cx: &Context, raw: &RawNode<Disk>, id: NodeId) -> Check {
+    pub(super) fn check_row<P: Parts>(&mut self, cx: &Context<P>, raw: &Raw<P>, id: NodeId) -> Check {
         let Some(peer) = raw.peer(id) else { return Ok(()) };
         let Some(matched) = self.0[cx.at].matched.get_mut(position(id)) else { return Ok(()) };
         if peer.match_index < *matched {
@@ -186,7 +186,7 @@ impl Flow {
     }
 
     /// A leader has ticked (16, 23, and that a transfer ends).
-    pub(super) fn check_leader(&mut self, cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+    pub(super) fn check_leader<P: Parts>(&mut self, cx: &Context<P>, raw: &Raw<P>, shadow: &Shadow) -> Check {
         let (id, term) = (cx.node().id, raw.term());
         let members = Members::of(raw.configuration());
         for peer in members.all().iter() {
@@ -215,7 +215,7 @@ impl Flow {
 }
 
 /// A proposal was taken on: there was room, and no transfer on its way (23).
-pub(super) fn check_admission(raw: &RawNode<Disk>, bytes: u64) -> Check {
+pub(super) fn check_admission(raw: &RawNode<impl Storage>, bytes: u64) -> Check {
     if let Some(to) = raw.transferee() {
         return broken(
             "transfer",
@@ -233,7 +233,7 @@ pub(super) fn check_admission(raw: &RawNode<Disk>, bytes: u64) -> Check {
 /// A transfer of a snapshot was reported: what is sent next begins where the peer's log may end. `before` is how the leader
 /// sent to the peer.
 pub(super) fn check_report(
-    raw: &RawNode<Disk>,
+    raw: &RawNode<impl Storage>,
     peer: NodeId,
     before: PeerState,
     status: SnapshotStatus,
@@ -250,7 +250,7 @@ pub(super) fn check_report(
 }
 
 /// A snapshot arrives: what is it to its receiver?
-pub(super) fn count_snapshot(cx: &Context, snapshot: &Snapshot, shadow: &Shadow) {
+pub(super) fn count_snapshot<P: Parts>(cx: &Context<P>, snapshot: &Snapshot, shadow: &Shadow) {
     let Some(raw) = cx.raw() else { return };
     let metadata = &snapshot.metadata;
     let id = cx.node().id;

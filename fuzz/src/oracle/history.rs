@@ -4,6 +4,7 @@ use raft_core::{Index, Storage, Term};
 
 use super::{Check, Context, broken};
 use crate::cluster::{Line, Shadow};
+use crate::parts::Parts;
 
 /// An entry that was committed.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +93,7 @@ impl History {
     }
 
     /// The log that a node's disk holds. Each entry of it must be one that ever was.
-    pub(super) fn shadow_of(&mut self, cx: &Context) -> Check<Shadow> {
+    pub(super) fn shadow_of<P: Parts>(&mut self, cx: &Context<P>) -> Check<Shadow> {
         cx.node().disk.look(|stored| {
             let before = stored.first_index().unwrap_or_default().prev();
             let base = if before < self.base { None } else { self.committed(before) };

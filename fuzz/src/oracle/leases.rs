@@ -2,9 +2,10 @@
 //! drift no further than the settings allow.
 
 use super::{Check, Context, broken};
+use crate::parts::Parts;
 
 /// Who holds a lease is alone.
-pub(super) fn check(cx: &Context) -> Check {
+pub(super) fn check<P: Parts>(cx: &Context<P>) -> Check {
     if !cx.node().options.config.lease_reads {
         return Ok(());
     }
@@ -18,7 +19,7 @@ pub(super) fn check(cx: &Context) -> Check {
 }
 
 /// A node commits something new: nobody else holds a lease.
-pub(super) fn check_commit(cx: &Context) -> Check {
+pub(super) fn check_commit<P: Parts>(cx: &Context<P>) -> Check {
     if !cx.node().options.config.lease_reads {
         return Ok(());
     }

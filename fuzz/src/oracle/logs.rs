@@ -1,18 +1,18 @@
 //! Logs (2, 3, 11), and what a leader sends of its own.
 
-use raft_core::{AppendEntries, Entry, RawNode, RoleKind, Term};
+use raft_core::{AppendEntries, Entry, RoleKind, Term};
 
 use super::elections::Elections;
 use super::history::{History, Known};
 use super::{Check, Context, broken};
-use crate::cluster::{Line, Shadow};
-use crate::disk::Disk;
+use crate::cluster::{Line, Raw, Shadow};
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// Entries were handed out to be written: what they replace may be replaced, and only a leader makes new ones (2, 3, 11).
-pub(super) fn on_entries(
-    cx: &Context,
-    raw: &RawNode<Disk>,
+pub(super) fn on_entries<P: Parts>(
+    cx: &Context<P>,
+    raw: &Raw<P>,
     entries: &[Entry],
     elections: &Elections,
     history: &mut History,
@@ -66,7 +66,7 @@ pub(super) fn on_entries(
 }
 
 /// What was handed out, put together, is the log (11).
-pub(super) fn check_end(cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> Check {
+pub(super) fn check_end<P: Parts>(cx: &Context<P>, raw: &Raw<P>, shadow: &Shadow) -> Check {
     if raw.last_position() != shadow.last() {
         let (id, last) = (cx.node().id, raw.last_position());
         return broken(
@@ -78,9 +78,9 @@ pub(super) fn check_end(cx: &Context, raw: &RawNode<Disk>, shadow: &Shadow) -> C
 }
 
 /// A leader sends a part of its log: what it holds, in the limits of a message.
-pub(super) fn on_append_sent(
-    cx: &Context,
-    raw: &RawNode<Disk>,
+pub(super) fn on_append_sent<P: Parts>(
+    cx: &Context<P>,
+    raw: &Raw<P>,
     term: Term,
     append: &AppendEntries,
     elections: &Elections,

@@ -1,10 +1,11 @@
 //! A vote is given once, and nothing leaves before it is durable (6, 7).
 
-use raft_core::{Body, Message, NodeId, RawNode, Term, VoteReply};
+use raft_core::{Body, Message, NodeId, Term, VoteReply};
 
 use super::{Check, Context, broken};
-use crate::disk::Disk;
+use crate::cluster::Raw;
 use crate::members::Set;
+use crate::parts::Parts;
 
 /// The votes that became durable, of each node in the order of terms.
 #[derive(Debug)]
@@ -25,14 +26,14 @@ impl Votes {
     }
 
     /// Who has durably voted for this node in this term.
-    pub(super) fn for_candidate(&self, cx: &Context, term: Term) -> Set {
+    pub(super) fn for_candidate<P: Parts>(&self, cx: &Context<P>, term: Term) -> Set {
         let id = cx.node().id;
         let voters = cx.nodes.iter().enumerate().filter(|(at, _)| self.of(*at, term) == Some(id));
         voters.fold(Set::EMPTY, |set, (_, node)| set.with(node.id))
     }
 
     /// A write is durable (6).
-    pub(super) fn on_durable(&mut self, cx: &Context) -> Check {
+    pub(super) fn on_durable<P: Parts>(&mut self, cx: &Context<P>) -> Check {
         let synced = cx.node().disk.synced();
         let Some(vote) = synced.vote else { return Ok(()) };
         match self.0[cx.at].last() {
@@ -51,7 +52,7 @@ impl Votes {
     }
 
     /// A message leaves (6, 7).
-    pub(super) fn on_send(&self, cx: &Context, raw: &RawNode<Disk>, message: &Message) -> Check {
+    pub(super) fn on_send<P: Parts>(&self, cx: &Context<P>, raw: &Raw<P>, message: &Message) -> Check {
         let (id, term) = (cx.node().id, message.term);
         if message.from != id && !matches!(message.body, Body::Propose(_) | Body::ReadIndex(_)) {
             return broken("7", format!("node {id} speaks as node {}", message.from));

@@ -6,10 +6,11 @@ use super::action::{Action, Change, Limits};
 use super::driver::{Driver, Due};
 use super::world::World;
 use crate::oracle::{Check, Request};
+use crate::parts::Parts;
 
 impl Driver {
     /// A client has thought long enough.
-    pub(super) fn client(&mut self, world: &mut World, client: usize) -> Check {
+    pub(super) fn client<P: Parts>(&mut self, world: &mut World<P>, client: usize) -> Check {
         if !self.chaos {
             return Ok(());
         }
@@ -46,7 +47,7 @@ impl Driver {
     }
 
     /// A node that somebody turns to: one that leads, mostly.
-    fn any_node(&mut self, world: &World) -> usize {
+    fn any_node<P: Parts>(&mut self, world: &World<P>) -> usize {
         if self.rng.bool()
             && let Some(leader) = world.leader()
         {
@@ -56,7 +57,7 @@ impl Driver {
     }
 
     /// Who runs the cluster does something.
-    pub(super) fn operator(&mut self, world: &mut World) -> Check {
+    pub(super) fn operator<P: Parts>(&mut self, world: &mut World<P>) -> Check {
         if !self.chaos {
             return Ok(());
         }
@@ -109,7 +110,7 @@ impl Driver {
 
     /// Any change: of one node or several, joint or not, sensible or not. One without voters is refused when it is applied.
     /// While a node waits for another disk it is only taken out.
-    fn any_change(&mut self, world: &World) -> Change {
+    fn any_change<P: Parts>(&mut self, world: &World<P>) -> Change {
         if let Some(spoilt) = world.nodes.iter().find(|node| node.spoilt) {
             let joint = world.oracle.newest_members().is_joint();
             return if joint { Change::LEAVE } else { Change::of(ConfChangeKind::Remove, spoilt.id) };

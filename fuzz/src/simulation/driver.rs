@@ -11,6 +11,7 @@ use super::world::{Sent, World};
 use crate::machine::CLIENTS;
 use crate::network::{Kind, Links, Weather};
 use crate::oracle::{Check, broken};
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 /// Something that is due. What belongs to a life of a node that is over is void.
@@ -103,18 +104,23 @@ impl Driver {
     }
 
     /// A node's clock begins to tick.
-    pub(super) fn wind_up(&mut self, world: &World, at: usize) {
+    pub(super) fn wind_up<P: Parts>(&mut self, world: &World<P>, at: usize) {
         let node = &world.nodes[at];
         let phase = self.rng.u64(0..=node.options.tick_every);
         self.schedule(world.now + phase, Due::Tick(at, node.lives));
     }
 
     /// Does something, and sees to what follows.
-    pub(super) fn perform(&mut self, world: &mut World, action: Action) -> Check {
+    pub(super) fn perform<P: Parts>(&mut self, world: &mut World<P>, action: Action) -> Check {
         self.perform_with(world, action, &mut None)
     }
 
-    fn perform_with(&mut self, world: &mut World, action: Action, sent: &mut Option<Sent>) -> Check {
+    fn perform_with<P: Parts>(
+        &mut self,
+        world: &mut World<P>,
+        action: Action,
+        sent: &mut Option<Sent>,
+    ) -> Check {
         world.perform(action, sent)?;
         self.post(world);
         if let Some(at) = node_of(action) {
@@ -124,7 +130,7 @@ impl Driver {
     }
 
     /// What left the nodes goes its way.
-    fn post(&mut self, world: &mut World) {
+    fn post<P: Parts>(&mut self, world: &mut World<P>) {
         if world.sent.is_empty() {
             return;
         }
@@ -136,7 +142,7 @@ impl Driver {
         self.outgoing = outgoing;
     }
 
-    fn send(&mut self, world: &mut World, sent: Sent) {
+    fn send<P: Parts>(&mut self, world: &mut World<P>, sent: Sent) {
         let (from, to) = (sent.parcel.from, sent.parcel.to);
         let Weather { loss, repetition, .. } = self.weather;
         let lost = self.links.is_cut(from, to) || (loss > 0 && self.rng.u32(0..1000) < loss);
@@ -155,7 +161,7 @@ impl Driver {
         self.put_on_its_way(world, sent);
     }
 
-    fn put_on_its_way(&mut self, world: &World, sent: Sent) {
+    fn put_on_its_way<P: Parts>(&mut self, world: &World<P>, sent: Sent) {
         let (delay, straggles) = self.weather.delay(&mut self.rng);
         world.reached.reach_if(straggles, Situation::Straggler);
         let slot = match self.free.pop() {
@@ -172,7 +178,7 @@ impl Driver {
     }
 
     /// A node may have something to write, or to apply.
-    fn see_to(&mut self, world: &World, at: usize) {
+    fn see_to<P: Parts>(&mut self, world: &World<P>, at: usize) {
         let node = &world.nodes[at];
         if node.raw.is_none() {
             return;
@@ -206,7 +212,7 @@ impl Driver {
 
     /// What a node has on its way to its disk is worth most trouble: a campaign while a snapshot isn't durable, another leader
     /// while entries aren't.
-    fn make_trouble(&mut self, world: &World, at: usize) {
+    fn make_trouble<P: Parts>(&mut self, world: &World<P>, at: usize) {
         let disk = &world.nodes[at].disk;
         let (queued, snapshot) = (disk.queued(), disk.queued_snapshot().is_some());
         let soon = world.now + 1_000;
@@ -219,7 +225,7 @@ impl Driver {
     }
 
     /// Goes on until `end`, in simulated microseconds.
-    pub(super) fn run_until(&mut self, world: &mut World, end: u64) -> Check {
+    pub(super) fn run_until<P: Parts>(&mut self, world: &mut World<P>, end: u64) -> Check {
         while let Some(Reverse((at, _, due))) = self.due.peek().copied() {
             if at >= end {
                 break;
@@ -235,7 +241,7 @@ impl Driver {
         Ok(())
     }
 
-    fn fire(&mut self, world: &mut World, due: Due) -> Check {
+    fn fire<P: Parts>(&mut self, world: &mut World<P>, due: Due) -> Check {
         if self.is_asleep(world, due) {
             return Ok(());
         }
@@ -284,7 +290,7 @@ impl Driver {
     }
 
     /// A node that doesn't run: what is due there is late.
-    fn is_asleep(&mut self, world: &World, due: Due) -> bool {
+    fn is_asleep<P: Parts>(&mut self, world: &World<P>, due: Due) -> bool {
         let at = match due {
             Due::Tick(at, _) | Due::Write(at, _) | Due::Apply(at, _) | Due::Fetched(at) => at,
             Due::Arrival(slot) => self.parcels[slot].as_ref().map_or(0, |sent| sent.parcel.to),
@@ -298,7 +304,7 @@ impl Driver {
         until > world.now
     }
 
-    fn arrive(&mut self, world: &mut World, sent: &mut Option<Sent>) -> Check {
+    fn arrive<P: Parts>(&mut self, world: &mut World<P>, sent: &mut Option<Sent>) -> Check {
         let Some(parcel) = sent.as_ref().map(|sent| sent.parcel) else { return Ok(()) };
         if parcel.kind == Kind::Snapshot {
             let finished = world.nodes[parcel.to].raw.is_some();
@@ -309,7 +315,7 @@ impl Driver {
     }
 
     /// A node that is down starts.
-    pub(super) fn start(&mut self, world: &mut World, at: usize) -> Check {
+    pub(super) fn start<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check {
         if world.nodes[at].raw.is_some() {
             if world.nodes[at].fuse.is_none() {
                 return Ok(());
@@ -326,7 +332,7 @@ impl Driver {
     }
 
     /// A node whose disk was spoilt comes back with an empty one when nobody counts on it any more.
-    pub(super) fn replace_if_out(&mut self, world: &mut World, at: usize) -> Check {
+    pub(super) fn replace_if_out<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check {
         if world.is_forgotten(at) {
             self.perform(world, Action::Replace(at))?;
             self.wind_up(world, at);
@@ -338,12 +344,12 @@ impl Driver {
     }
 
     /// A node doesn't run for a while.
-    pub(super) fn pause(&mut self, world: &World, at: usize, micros: u64) {
+    pub(super) fn pause<P: Parts>(&mut self, world: &World<P>, at: usize, micros: u64) {
         self.watches[at].asleep_until = world.now + micros;
     }
 
     /// A disk does nothing for a while.
-    pub(super) fn stick(&mut self, world: &World, at: usize, micros: u64) {
+    pub(super) fn stick<P: Parts>(&mut self, world: &World<P>, at: usize, micros: u64) {
         self.watches[at].stuck_until = world.now + micros;
     }
 }

@@ -7,6 +7,7 @@ use crate::cluster::Stage;
 use crate::disk::ReadFault;
 use crate::network::Weather;
 use crate::oracle::Check;
+use crate::parts::Parts;
 use crate::reached::Situation;
 
 macro_rules! faults {
@@ -59,7 +60,7 @@ impl Fault {
 
 impl Driver {
     /// Something breaks, or is mended.
-    pub(super) fn fault(&mut self, world: &mut World) -> Check {
+    pub(super) fn fault<P: Parts>(&mut self, world: &mut World<P>) -> Check {
         if !self.chaos {
             return Ok(());
         }
@@ -89,7 +90,7 @@ impl Driver {
     }
 
     /// Returns whether it made a difference.
-    fn inflict(&mut self, world: &mut World, fault: Fault, at: usize) -> Check<bool> {
+    fn inflict<P: Parts>(&mut self, world: &mut World<P>, fault: Fault, at: usize) -> Check<bool> {
         let all = 0..world.nodes.len();
         match fault {
             Fault::Crash => return self.lose_power(world, at),
@@ -164,7 +165,7 @@ impl Driver {
         Ok(true)
     }
 
-    fn lose_power(&mut self, world: &mut World, at: usize) -> Check<bool> {
+    fn lose_power<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check<bool> {
         let node = &world.nodes[at];
         if node.raw.is_none() || node.fuse.is_some() {
             return Ok(false);

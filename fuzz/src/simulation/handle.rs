@@ -1,15 +1,18 @@
 //! What a node does with its `Ready`s.
 
-use raft_core::{DataLossReport, Entry, ReadError, Ready, RoleKind, TransferEnd};
+use bytes::Bytes;
+use raft_core::{ConfState, DataLossReport, Entry, Index, ReadError, Ready, RoleKind, Snapshot, TransferEnd};
 
 use super::world::World;
 use crate::cluster::{Node, Stage};
-use crate::machine::Machine;
+use crate::disk::Store;
+use crate::machine::Command;
 use crate::members::Members;
-use crate::oracle::{Cause, Check, broken};
+use crate::oracle::{Cause, Check, Outcome, broken};
+use crate::parts::{Parts, StateMachine};
 use crate::reached::Situation;
 
-impl World {
+impl<P: Parts> World<P> {
     fn called(&mut self, at: usize, cause: Cause) -> Check {
         let (oracle, cx) = self.look(at);
         oracle.on_call(&cx, cause)
@@ -31,6 +34,9 @@ impl World {
         let node = &self.nodes[at];
         if node.raw.as_ref().is_some_and(|raw| raw.hard_state() != node.handed) {
             return broken("ready", format!("node {} doesn't hand out its hard state", node.id));
+        }
+        if !P::Storage::NONE {
+            node.disk.check_reads()?;
         }
         let (oracle, cx) = self.look(at);
         oracle.after_event(&cx, cause)
@@ -158,43 +164,32 @@ impl World {
     }
 
     fn write_now(&mut self, at: usize, ready: &Ready) -> Check {
-        let node = &mut self.nodes[at];
-        if let Err(error) = node.disk.write_now(ready) {
-            return broken("11", format!("a write doesn't fit the disk of node {}: {error}", node.id));
-        }
+        self.nodes[at].disk.write_now(ready)?;
         if let Some(snapshot) = &ready.snapshot {
-            self.restore(at, Machine::restore(snapshot))?;
+            self.restore(at, snapshot)?;
         }
         let (oracle, cx) = self.look(at);
         oracle.on_durable(&cx, !ready.entries.is_empty())
     }
 
     /// The state machine is that of a snapshot.
-    fn restore(&mut self, at: usize, machine: Option<Machine>) -> Check {
+    fn restore(&mut self, at: usize, snapshot: &Snapshot) -> Check {
         let node = &mut self.nodes[at];
-        let Some(machine) = machine else {
-            return broken("snapshot", format!("node {} is given no snapshot of ours", node.id));
-        };
+        let snapshot = node.disk.with_state(snapshot)?;
+        node.restore(&snapshot)?;
+        self.oracle.on_restored(node.id, node.machine.index(), node.tested.digest())?;
         self.reached.reach(Situation::SnapshotRestored);
         self.reached.reach_if(!node.to_apply.is_empty(), Situation::SnapshotWhileApplying);
         self.report.snapshots += 1;
-        node.machine = machine;
         node.to_apply.clear();
         Ok(())
     }
 
     /// The oldest write on its way reaches the disk, and the core is told.
     pub(super) fn complete_one(&mut self, at: usize) -> Check {
-        let node = &self.nodes[at];
-        let write = match node.disk.complete_one() {
-            Ok(Some(write)) => write,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                return broken("11", format!("a write doesn't fit the disk of node {}: {error}", node.id));
-            }
-        };
+        let Some(write) = self.nodes[at].disk.complete_one()? else { return Ok(()) };
         if let Some(snapshot) = &write.snapshot {
-            self.restore(at, Machine::restore(snapshot))?;
+            self.restore(at, snapshot)?;
         }
         if let Some(last) = write.entries.last() {
             let replaced = self.oracle.shadow(at).term(last.index) != Some(last.term);
@@ -240,25 +235,60 @@ impl World {
             let done = node.machine.apply(entry);
             let (oracle, cx) = self.look(at);
             oracle.on_applied(&cx, entry)?;
+            let changed = if entry.payload.is_conf_change() { self.configure(at, entry)? } else { None };
+            self.apply_tested(at, entry, done, changed.as_ref())?;
             if let Some((command, index)) = done {
                 self.reached.reach_if(index < entry.index, Situation::SentTwice);
                 self.oracle.clients.on_applied(at, command, index)?;
             }
-            if entry.payload.is_conf_change() {
-                self.configure(at, entry)?;
-            }
         }
         let node = &mut self.nodes[at];
-        node.make_snapshot_if_due(batch.len());
+        node.make_snapshot_if_due(batch.len())?;
         self.oracle.clients.serve(at, node.machine.index(), node.machine.register);
         Ok(())
     }
 
-    /// A membership change is made.
-    fn configure(&mut self, at: usize, entry: &Entry) -> Check {
+    /// The state machine that is tested applies an entry. What it comes to must be what it came to elsewhere, and what the
+    /// simulation's own comes to. That one has done it already: if a client sent it, it took effect there at this index.
+    fn apply_tested(
+        &mut self,
+        at: usize,
+        entry: &Entry,
+        done: Option<(Command, Index)>,
+        changed: Option<&ConfState>,
+    ) -> Check {
+        let node = &mut self.nodes[at];
+        let answer = match (done, entry.data()) {
+            (Some(_), Some(data)) => node.tested.apply(entry.index, Command::tested(data)),
+            _ => {
+                node.tested.skip(entry, changed);
+                Bytes::new()
+            }
+        };
+        let value = node.tested.read();
+        // The last command of its client, not one before that, which is no longer remembered.
+        let again = |(command, first): (Command, Index)| {
+            let last = node.machine.sessions[usize::from(command.client)].sequence;
+            (command.sequence == last && first < entry.index).then_some(first)
+        };
+        let first = done.and_then(again).filter(|_| value.is_some());
+        let outcome = Outcome { answer, digest: node.tested.digest() };
+        self.oracle.on_outcome(node.id, entry.index, outcome, first)?;
+        if let Some(value) = value.filter(|value| *value != node.machine.register) {
+            let expected = node.machine.register;
+            return broken(
+                "20",
+                format!("node {} reads {value} after {}, and {expected} was written", node.id, entry.index),
+            );
+        }
+        Ok(())
+    }
+
+    /// A membership change is made. Returns what the configuration is then.
+    fn configure(&mut self, at: usize, entry: &Entry) -> Check<Option<ConfState>> {
         let node = &mut self.nodes[at];
         let (Some(change), Some(raw)) = (entry.payload.as_conf_change(), &mut node.raw) else {
-            return Ok(());
+            return Ok(None);
         };
         let before = raw.status();
         let leads = raw.role() == RoleKind::Leader;
@@ -273,7 +303,7 @@ impl World {
         }
         let state = result.ok();
         if let Some(members) = state.as_ref().map(Members::of_state).filter(|_| leads) {
-            let out = |node: &&mut Node| !members.contains(node.id);
+            let out = |node: &&mut Node<P>| !members.contains(node.id);
             self.nodes.iter_mut().filter(out).for_each(|node| node.lossy = false);
         }
         let node = &mut self.nodes[at];
@@ -283,6 +313,7 @@ impl World {
         }
         let (oracle, cx) = self.look(at);
         oracle.on_configured(&cx, entry.index, &change, state.as_ref())?;
-        self.called(at, Cause::Configured)
+        self.called(at, Cause::Configured)?;
+        Ok(state)
     }
 }

@@ -11,6 +11,7 @@ use crate::cluster::Node;
 use crate::disk::ReadFault;
 use crate::members::{Members, Set};
 use crate::oracle::{Check, broken};
+use crate::parts::Parts;
 
 /// In so many election time-outs there is a leader again, and all that waits is done.
 const PATIENCE: u64 = 60;
@@ -21,7 +22,7 @@ const STABLE: u64 = 5;
 impl Driver {
     /// Everything works from here on, but that a minority may stay down for a while. What is drawn doesn't depend on what went
     /// before.
-    pub(super) fn heal(&mut self, world: &mut World, seed: u64) -> Check {
+    pub(super) fn heal<P: Parts>(&mut self, world: &mut World<P>, seed: u64) -> Check {
         self.rng = Rng::with_seed(seed);
         world.perform(Action::Heal, &mut None)?;
         world.sent.clear();
@@ -52,7 +53,7 @@ impl Driver {
     }
 
     /// The snapshots that were on their way are lost, and their senders are told.
-    fn report_snapshots(&mut self, world: &World) {
+    fn report_snapshots<P: Parts>(&mut self, world: &World<P>) {
         for (at, node) in world.nodes.iter().enumerate() {
             let Some(raw) = &node.raw else { continue };
             for peer in raw.progress().iter().filter(|peer| matches!(peer.state, PeerState::Snapshot { .. }))
@@ -64,10 +65,10 @@ impl Driver {
     }
 
     /// Can the cluster do without these nodes, whatever configuration any node acts by or is about to?
-    fn can_spare(&self, world: &World, dead: Set) -> bool {
+    fn can_spare<P: Parts>(&self, world: &World<P>, dead: Set) -> bool {
         let newest = world.oracle.newest_members();
         let up = world.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node, node.raw.as_ref()?)));
-        let settled = |(at, node, raw): (usize, &Node, &raft_core::RawNode<_>)| {
+        let settled = |(at, node, raw): (usize, &Node<P>, &raft_core::RawNode<_>)| {
             let members = Members::of(raw.configuration());
             let unapplied =
                 world.oracle.shadow(at).behind(node.machine.index()).any(|(_, line)| line.is_change);
@@ -79,7 +80,7 @@ impl Driver {
 
     /// A leader, equal logs, and nothing that waits: soon, and again after a proposal, when the last node is back, after a
     /// change of the membership, and after a transfer.
-    pub(super) fn demand_progress(&mut self, world: &mut World) -> Check {
+    pub(super) fn demand_progress<P: Parts>(&mut self, world: &mut World<P>) -> Check {
         let slowest = world.nodes.iter().map(|node| node.options.tick_every).max().unwrap_or(1);
         let election = u64::from(world.nodes[0].options.config.election_ticks) * slowest;
         for round in ["at first", "after a proposal"] {
@@ -100,7 +101,7 @@ impl Driver {
         self.demand_transfer(world, election)
     }
 
-    fn propose(&mut self, world: &mut World, leader: usize) -> Check {
+    fn propose<P: Parts>(&mut self, world: &mut World<P>, leader: usize) -> Check {
         let Some(raw) = &mut world.nodes[leader].raw else { return Ok(()) };
         if let Err(error) = raw.propose(Bytes::from_static(b"after")) {
             return broken("26", format!("a proposal is refused at rest: {error}"));
@@ -109,7 +110,7 @@ impl Driver {
     }
 
     /// Waits until the cluster is at rest. Returns who leads.
-    fn settle(&mut self, world: &mut World, election: u64, when: &str) -> Check<usize> {
+    fn settle<P: Parts>(&mut self, world: &mut World<P>, election: u64, when: &str) -> Check<usize> {
         let begun = world.now;
         loop {
             if let Some(leader) = settled(world) {
@@ -132,7 +133,7 @@ impl Driver {
     }
 
     /// Nobody campaigns while a leader is heard (27).
-    fn demand_stability(&mut self, world: &mut World, election: u64, leader: usize) -> Check {
+    fn demand_stability<P: Parts>(&mut self, world: &mut World<P>, election: u64, leader: usize) -> Check {
         let term = world.nodes[leader].raw.as_ref().map(|raw| raw.term());
         self.run_until(world, world.now + STABLE * election)?;
         let now = world.leader().map(|at| (at, world.nodes[at].raw.as_ref().map(|raw| raw.term())));
@@ -146,7 +147,7 @@ impl Driver {
     }
 
     /// A membership change is accepted and made.
-    fn demand_change(&mut self, world: &mut World, election: u64) -> Check {
+    fn demand_change<P: Parts>(&mut self, world: &mut World<P>, election: u64) -> Check {
         let Some(leader) = settled(world) else { return Ok(()) };
         let members = world.oracle.newest_members();
         let stranger = world.nodes.iter().find(|node| node.raw.is_some() && !members.contains(node.id));
@@ -174,7 +175,7 @@ impl Driver {
 
     /// A follower whose disk is replaced notices that it lost what it had acknowledged, keeps still, and serves again when it was
     /// taken out and brought in again.
-    fn demand_readmission(&mut self, world: &mut World, election: u64) -> Check {
+    fn demand_readmission<P: Parts>(&mut self, world: &mut World<P>, election: u64) -> Check {
         let Some(leader) = settled(world) else { return Ok(()) };
         let members = world.oracle.newest_members();
         let at = self.rng.usize(0..world.nodes.len());
@@ -193,8 +194,9 @@ impl Driver {
         self.perform(world, Action::Replace(at))?;
         self.wind_up(world, at);
         self.run_until(world, world.now + election)?;
-        let lost =
-            |world: &World| world.nodes[at].raw.as_ref().is_some_and(|raw| raw.status().basic.lost.is_some());
+        let lost = |world: &World<P>| {
+            world.nodes[at].raw.as_ref().is_some_and(|raw| raw.status().basic.lost.is_some())
+        };
         if !lost(world) {
             return broken(
                 "loss",
@@ -221,11 +223,11 @@ impl Driver {
     }
 
     /// Leadership is handed over, to a voter who has everything, in one election time-out.
-    fn demand_transfer(&mut self, world: &mut World, election: u64) -> Check {
+    fn demand_transfer<P: Parts>(&mut self, world: &mut World<P>, election: u64) -> Check {
         let Some(leader) = settled(world) else { return Ok(()) };
         let members = world.oracle.newest_members();
         let Some(raw) = &world.nodes[leader].raw else { return Ok(()) };
-        let fit = |(at, node): &(usize, &Node)| {
+        let fit = |(at, node): &(usize, &Node<P>)| {
             let last = raw.last_position();
             *at != leader
                 && members.voters.contains(node.id)
@@ -253,7 +255,7 @@ impl Driver {
     }
 
     /// Is the node out, and switched off?
-    fn is_retired(&self, world: &World, at: usize) -> bool {
+    fn is_retired<P: Parts>(&self, world: &World<P>, at: usize) -> bool {
         self.plan.changes
             && world.nodes[at].raw.is_none()
             && !world.oracle.newest_members().contains(world.nodes[at].id)
@@ -262,13 +264,13 @@ impl Driver {
     /// What whoever runs the cluster does: a leader that isn't a voter hands over, and nodes that were removed are switched
     /// off once every voter knows that they were. (Without pre-vote and check-quorum they would campaign for ever.) A node whose
     /// disk was spoilt is taken out.
-    fn retire(&mut self, world: &mut World) -> Check {
+    fn retire<P: Parts>(&mut self, world: &mut World<P>) -> Check {
         let Some(at) = world.leader() else { return Ok(()) };
         let Some(raw) = &world.nodes[at].raw else { return Ok(()) };
         let (id, members) = (raw.id(), Members::of(raw.configuration()));
         if !members.is_voter(id) {
             // Anyone who is up: the best might not be preferred by the others.
-            let fit = |(_, node): &(usize, &Node)| node.raw.is_some() && members.is_voter(node.id);
+            let fit = |(_, node): &(usize, &Node<P>)| node.raw.is_some() && members.is_voter(node.id);
             let fit: Vec<usize> = world.nodes.iter().enumerate().filter(fit).map(|(to, _)| to).collect();
             let to = fit.get(self.rng.usize(0..fit.len().max(1))).copied();
             return self.perform(world, Action::Transfer { at, to });
@@ -297,7 +299,7 @@ impl Driver {
 }
 
 /// Who leads, if nothing is left to be done among those who are up.
-fn settled(world: &World) -> Option<usize> {
+fn settled<P: Parts>(world: &World<P>) -> Option<usize> {
     let at = world.leader()?;
     let leader = world.nodes[at].raw.as_ref()?.status();
     let members = Members::of_state(&leader.conf_state);
@@ -311,7 +313,7 @@ fn settled(world: &World) -> Option<usize> {
     let sent = leader.progress.iter().filter(|peer| up(peer.id)).all(|peer| {
         peer.match_index == leader.last && peer.inflight_messages == 0 && peer.state == PeerState::Replicate
     });
-    let member = |node: &&Node| members.contains(node.id) && node.raw.is_some();
+    let member = |node: &&Node<P>| members.contains(node.id) && node.raw.is_some();
     let equal = world.nodes.iter().filter(member).all(|node| {
         let Some(status) = node.raw.as_ref().map(|raw| raw.status()) else { return false };
         is_equal(&status, &leader) && node.machine == *machine && node.disk.queued() == 0
@@ -332,7 +334,7 @@ fn is_equal(status: &Status, leader: &Status) -> bool {
         && status.conf_state == leader.conf_state
 }
 
-fn picture(world: &World) -> String {
+fn picture<P: Parts>(world: &World<P>) -> String {
     let mut picture = format!("{} reads pending", world.oracle.clients.pending_reads());
     for node in &world.nodes {
         match &node.raw {

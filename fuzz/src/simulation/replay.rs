@@ -13,6 +13,7 @@ use super::trail::Trail;
 use super::world::{Sent, World};
 use super::{Failure, words_of};
 use crate::oracle::{Check, Violation};
+use crate::parts::{Own, Parts};
 
 /// So many candidates are tried at most.
 const ATTEMPTS: usize = 4_000;
@@ -22,8 +23,16 @@ const ATTEMPTS: usize = 4_000;
 /// # Errors
 /// The first statement that doesn't hold.
 pub fn replay(schedule: &Schedule) -> Result<(), Box<Failure>> {
+    replay_with(schedule, &Own)
+}
+
+/// Replays a schedule with nodes that are made of a user's parts.
+///
+/// # Errors
+/// The first statement that doesn't hold.
+pub fn replay_with<P: Parts>(schedule: &Schedule, parts: &P) -> Result<(), Box<Failure>> {
     let trail = Some(Trail::default());
-    let Err((world, violation)) = attempt(schedule, &schedule.actions, trail) else { return Ok(()) };
+    let Err((world, violation)) = attempt(schedule, &schedule.actions, trail, parts) else { return Ok(()) };
     let trail = world.as_ref().and_then(|world| world.trail.as_ref()).map_or(Vec::new(), Trail::lines);
     let at = world.map_or(0, |world| world.now);
     Err(Box::new(Failure { seed: schedule.seed, at, violation, trail, schedule: None }))
@@ -31,8 +40,8 @@ pub fn replay(schedule: &Schedule) -> Result<(), Box<Failure>> {
 
 /// The shortest schedule that is found by leaving parts out and still breaks the same statement; nothing if even all of it
 /// doesn't.
-pub(super) fn shrink(schedule: &Schedule, statement: &str) -> Option<Schedule> {
-    let fails = |actions: &[(u64, Action)]| matches!(attempt(schedule, actions, None), Err((_, violation)) if violation.statement == statement);
+pub(super) fn shrink<P: Parts>(schedule: &Schedule, statement: &str, parts: &P) -> Option<Schedule> {
+    let fails = |actions: &[(u64, Action)]| matches!(attempt(schedule, actions, None, parts), Err((_, violation)) if violation.statement == statement);
     let mut actions = schedule.actions.clone();
     if !fails(&actions) {
         return None;
@@ -58,12 +67,17 @@ pub(super) fn shrink(schedule: &Schedule, statement: &str) -> Option<Schedule> {
     Some(Schedule { actions, ..schedule.clone() })
 }
 
-type Broken = (Option<Box<World>>, Violation);
+type Broken<P> = (Option<Box<World<P>>>, Violation);
 
-fn attempt(schedule: &Schedule, actions: &[(u64, Action)], trail: Option<Trail>) -> Result<(), Broken> {
+fn attempt<P: Parts>(
+    schedule: &Schedule,
+    actions: &[(u64, Action)],
+    trail: Option<Trail>,
+    parts: &P,
+) -> Result<(), Broken<P>> {
     let mut rng = Rng::with_seed(schedule.seed);
     let (mut world, plan) =
-        setup::any_run(&mut rng, &schedule.options).map_err(|violation| (None, *violation))?;
+        setup::any_run(&mut rng, &schedule.options, parts).map_err(|violation| (None, *violation))?;
     world.trail = trail;
     let leases = plan.leases;
     let mut driver = Driver::new(rng, plan, world.nodes.len());
@@ -76,8 +90,8 @@ fn attempt(schedule: &Schedule, actions: &[(u64, Action)], trail: Option<Trail>)
     Err((Some(Box::new(world)), violation))
 }
 
-fn all_of(
-    world: &mut World,
+fn all_of<P: Parts>(
+    world: &mut World<P>,
     driver: &mut Driver,
     seed: u64,
     actions: &[(u64, Action)],
@@ -118,7 +132,7 @@ fn all_of(
 }
 
 /// Are all that it names there? A schedule may have been written by hand.
-fn exists(world: &World, action: Action) -> bool {
+fn exists<P: Parts>(world: &World<P>, action: Action) -> bool {
     let nodes = world.nodes.len();
     let peer = match action {
         Action::Deliver(parcel) => parcel.from,

@@ -11,9 +11,10 @@ use super::action::Change;
 use super::world::World;
 use crate::machine::Command;
 use crate::oracle::{Cause, Check, Request};
+use crate::parts::Parts;
 use crate::reached::Situation;
 
-impl World {
+impl<P: Parts> World<P> {
     /// A client sends commands to a node, again if it waits for them already.
     pub(super) fn write(
         &mut self,
@@ -28,13 +29,15 @@ impl World {
             return Ok(());
         }
         let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
-        let command = |sequence| Command { client: client as u8, sequence }.encode(padding);
-        match raw.propose_batch((first..first + count).map(command)) {
+        let command = |sequence| Command { client: client as u8, sequence }.encode::<P::Machine>(padding);
+        let mut bytes = 0;
+        let commands = (first..first + count).map(command).inspect(|data| bytes += data.len() as u64);
+        match raw.propose_batch(commands) {
             Ok(proposal) => {
                 let forwarded = matches!(proposal, Proposal::Forwarded { .. });
                 self.reached.reach_if(forwarded, Situation::ProposalForwarded);
                 if !forwarded {
-                    self.oracle.on_proposed(raw, u64::from(count) * (8 + padding as u64))?;
+                    self.oracle.on_proposed(raw, bytes)?;
                 }
                 self.oracle.clients.write(client, at, first, count);
             }

@@ -9,7 +9,8 @@ use super::world::World;
 use crate::cluster::{Line, Node, NodeOptions};
 use crate::machine::{CLIENTS, Machine};
 use crate::members::Members;
-use crate::oracle::{Check, Oracle, broken};
+use crate::oracle::{Check, Oracle};
+use crate::parts::Parts;
 
 /// So many nodes there are where the membership changes; some of them are no members at first.
 const NODES: u64 = 7;
@@ -39,7 +40,7 @@ pub(super) struct Plan {
 }
 
 /// What this seed is about.
-pub(super) fn any_run(rng: &mut Rng, options: &Options) -> Check<(World, Plan)> {
+pub(super) fn any_run<P: Parts>(rng: &mut Rng, options: &Options, parts: &P) -> Check<(World<P>, Plan)> {
     let changes = options.changes.unwrap_or_else(|| rng.bool());
     let shared = any_config(rng, changes);
     let plan = Plan {
@@ -55,12 +56,18 @@ pub(super) fn any_run(rng: &mut Rng, options: &Options) -> Check<(World, Plan)> 
         write: (1_000, [10_000, 30_000, 200_000][rng.usize(0..3)]),
         apply: [1_000, 50_000, 500_000][rng.usize(0..3)],
     };
-    let world = any_world(rng, options.nodes, changes, &shared)?;
+    let world = any_world(rng, options.nodes, changes, &shared, parts)?;
     Ok((world, plan))
 }
 
 /// The nodes. With changes the cluster begins with a snapshot, and who isn't a member knows of none.
-fn any_world(rng: &mut Rng, voters: Option<u64>, changes: bool, shared: &Config) -> Check<World> {
+fn any_world<P: Parts>(
+    rng: &mut Rng,
+    voters: Option<u64>,
+    changes: bool,
+    shared: &Config,
+    parts: &P,
+) -> Check<World<P>> {
     let count = voters.unwrap_or_else(|| rng.u64(1..=NODES));
     let learners = if rng.u32(0..4) == 0 { rng.u64(1..=2) } else { 0 };
     let members: Vec<NodeId> = (1..=count + learners).filter_map(NodeId::new).collect();
@@ -71,23 +78,20 @@ fn any_world(rng: &mut Rng, voters: Option<u64>, changes: bool, shared: &Config)
         ..ConfState::default()
     };
     let founded = if changes { LogPosition::new(Term::new(1), Index::new(1)) } else { LogPosition::ZERO };
-    let founding = Machine { applied: founded, ..Machine::new(conf_state.clone()) }.snapshot();
+    let founding = Machine { applied: founded, ..Machine::new(conf_state.clone()) };
     let all = if changes { NODES.max(count + learners) } else { count + learners };
     let mut nodes = Vec::new();
     for id in (1..=all).filter_map(NodeId::new) {
         let options = any_options(rng, id, shared);
         nodes.push(match (changes, members.contains(&id)) {
-            (false, _) => Node::new(options, conf_state.clone()),
-            (true, false) => Node::new(options, ConfState::default()),
-            (true, true) => match Node::founder(options, &founding) {
-                Ok(node) => node,
-                Err(error) => return broken("harness", error),
-            },
+            (false, _) => Node::new(options, conf_state.clone(), parts)?,
+            (true, false) => Node::new(options, ConfState::default(), parts)?,
+            (true, true) => Node::founder(options, founding.clone(), parts)?,
         });
     }
     let base = (founded.index, Line { term: founded.term, ..Line::default() });
     let oracle = Oracle::new(nodes.len(), Members::of_state(&conf_state), base);
-    Ok(World::new(nodes, oracle))
+    Ok(World::new(parts.clone(), nodes, oracle))
 }
 
 /// The settings that all nodes of a cluster share.

@@ -7,6 +7,7 @@ use raft_core::{AppendEntriesReply, Body, Message, VoteReply};
 use super::action::Action;
 use super::driver::node_of;
 use crate::cluster::Node;
+use crate::parts::Parts;
 
 /// So many of the last events are told.
 const EVENTS: usize = 60;
@@ -27,7 +28,7 @@ impl Trail {
         self.head = format!("{:>12.6} {what}", now as f64 / 1e6);
     }
 
-    pub(super) fn end(&mut self, action: Action, nodes: &[Node], left: &[String]) {
+    pub(super) fn end<P: Parts>(&mut self, action: Action, nodes: &[Node<P>], left: &[String]) {
         let at = node_of(action);
         let state = at.map_or(String::new(), |at| state_of(&nodes[at]));
         if self.lines.len() == EVENTS {
@@ -53,7 +54,7 @@ impl Trail {
 }
 
 /// A node, shortly.
-fn state_of(node: &Node) -> String {
+fn state_of<P: Parts>(node: &Node<P>) -> String {
     let Some(raw) = &node.raw else { return format!("{} is down", node.id) };
     let hard = raw.hard_state();
     let vote = hard.vote.map_or("nobody".to_owned(), |vote| vote.to_string());

@@ -7,10 +7,11 @@ use raft_core::{Index, Message, NodeId, PeerState, RoleKind, SnapshotStatus, Ste
 use super::Report;
 use super::action::{Action, Limits, Parcel};
 use super::trail::Trail;
-use crate::cluster::{Node, Stage, windows_of};
+use crate::cluster::{Node, Raw, Stage, windows_of};
 use crate::members::Members;
 use crate::network::{Kind, Summary};
 use crate::oracle::{Cause, Check, Context, Oracle, broken};
+use crate::parts::{Parts, StateMachine};
 use crate::reached::{Reached, Situation};
 
 /// A message on its way, and the disks that its two ends had when it was sent: with another disk a node is another.
@@ -22,10 +23,11 @@ pub(super) struct Sent {
 }
 
 /// See the module.
-#[derive(Debug)]
-pub(super) struct World {
+pub(super) struct World<P: Parts> {
     pub(super) now: u64,
-    pub(super) nodes: Vec<Node>,
+    /// What the nodes are made of.
+    pub(super) parts: P,
+    pub(super) nodes: Vec<Node<P>>,
     pub(super) oracle: Oracle,
     pub(super) reached: Reached,
     pub(super) report: Report,
@@ -37,11 +39,12 @@ pub(super) struct World {
     numbers: Vec<u32>,
 }
 
-impl World {
-    pub(super) fn new(nodes: Vec<Node>, oracle: Oracle) -> World {
+impl<P: Parts> World<P> {
+    pub(super) fn new(parts: P, nodes: Vec<Node<P>>, oracle: Oracle) -> World<P> {
         let count = nodes.len();
         World {
             now: 0,
+            parts,
             nodes,
             oracle,
             reached: Reached::default(),
@@ -54,7 +57,7 @@ impl World {
     }
 
     /// The oracle, and what it may look at.
-    pub(super) fn look(&mut self, at: usize) -> (&mut Oracle, Context<'_>) {
+    pub(super) fn look(&mut self, at: usize) -> (&mut Oracle, Context<'_, P>) {
         let World { oracle, nodes, reached, now, .. } = self;
         (oracle, Context { nodes, at, now: *now, reached })
     }
@@ -109,6 +112,7 @@ impl World {
             }
             Action::Fetched(at) => {
                 self.reached.reach(Situation::Fetched);
+                self.nodes[at].disk.fetch();
                 self.call(at, |raw| raw.on_entries_fetched())
             }
             Action::Write { at, client, first, count, padding } => {
@@ -157,7 +161,7 @@ impl World {
     }
 
     /// Calls the core, and does what follows.
-    fn call(&mut self, at: usize, call: impl FnOnce(&mut raft_core::RawNode<crate::disk::Disk>)) -> Check {
+    fn call(&mut self, at: usize, call: impl FnOnce(&mut Raw<P>)) -> Check {
         let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
         call(raw);
         self.drain(at, Cause::Other)
@@ -167,7 +171,7 @@ impl World {
         let node = &mut self.nodes[at];
         let Some(raw) = &mut node.raw else { return Ok(()) };
         raw.tick();
-        node.make_wanted_snapshot();
+        node.make_wanted_snapshot()?;
         let (oracle, cx) = self.look(at);
         oracle.on_tick(&cx);
         self.drain(at, Cause::Tick)
@@ -183,6 +187,7 @@ impl World {
         let summary = Summary::of(message);
         let (oracle, cx) = self.look(at);
         oracle.before_step(&cx, &summary, message);
+        self.nodes[at].unpack(message)?;
         let (Some(raw), Some(Sent { message, .. })) = (&mut self.nodes[at].raw, sent.take()) else {
             return Ok(());
         };
@@ -236,9 +241,7 @@ impl World {
         let (stored, synced) = (node.disk.look(raft_core::MemoryStorage::hard_state), node.disk.synced());
         self.reached.reach_if(stored != synced, Situation::CommitLost);
         let promised = raw.hard_state();
-        if let Err(error) = node.crash(keep) {
-            return broken("11", format!("a write doesn't fit the disk of node {}: {error}", node.id));
-        }
+        node.crash(keep, torn)?;
         let synced = node.disk.synced();
         let forgotten = (promised.term, promised.vote) != (synced.term, synced.vote);
         self.reached.reach_if(forgotten && promised.vote.is_some(), Situation::VoteLost);
@@ -251,14 +254,14 @@ impl World {
 
     /// A node that is down starts.
     pub(super) fn start(&mut self, at: usize) -> Check {
-        let node = &mut self.nodes[at];
+        let World { nodes, parts, oracle, .. } = self;
+        let node = &mut nodes[at];
         if node.raw.is_some() || node.spoilt {
             return Ok(());
         }
-        if let Err(error) = node.start() {
-            return broken("8", format!("node {} can't start: {error}", node.id));
-        }
+        node.start(parts)?;
         let id = node.id;
+        oracle.on_restored(id, node.machine.index(), node.tested.digest())?;
         let snapshot = node.disk.newest_snapshot().map_or(Index::ZERO, |snapshot| snapshot.metadata.index);
         let applied = node.machine.index();
         self.reached.reach_if(applied > snapshot && node.lives > 1, Situation::RestartedAhead);
@@ -309,7 +312,7 @@ impl World {
             return Ok(());
         }
         self.reached.reach(Situation::DiskReplaced);
-        self.nodes[at].replace_disk();
+        self.nodes[at].replace_disk(&self.parts)?;
         self.oracle.on_replaced(at);
         self.start(at)
     }
@@ -378,7 +381,8 @@ impl World {
     }
 
     /// A message leaves a node.
-    pub(super) fn leaves(&mut self, at: usize, message: Message) -> Check {
+    pub(super) fn leaves(&mut self, at: usize, mut message: Message) -> Check {
+        self.nodes[at].pack(&mut message)?;
         let (oracle, cx) = self.look(at);
         oracle.on_send(&cx, &message)?;
         let kind = Kind::of(&message.body);

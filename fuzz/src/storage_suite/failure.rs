@@ -32,6 +32,8 @@ pub enum Rule {
     Snapshot,
     /// `snapshot` says `SnapshotTemporarilyUnavailable` if there is none that is new enough.
     NoSnapshot,
+    /// A snapshot that was received gives its state back.
+    State,
     /// What was synced is there after a crash.
     Durable,
     /// A write that wasn't synced is there after a crash as a whole or not at all, and not without those before it.
@@ -62,6 +64,7 @@ impl fmt::Display for Rule {
                 "snapshot gives the latest as it was written, if it is of the index asked for or above"
             }
             Rule::NoSnapshot => "where no snapshot is new enough, it is SnapshotTemporarilyUnavailable",
+            Rule::State => "the state of a snapshot is the one that was received with it",
             Rule::Durable => "what was synced is there after a crash",
             Rule::Whole => "a write that wasn't synced is there after a crash as a whole or not at all, in its turn",
         })
@@ -106,6 +109,13 @@ pub(super) struct Broken {
     rule: Rule,
     expected: String,
     found: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Broken { rule, expected, found } = self;
+        write!(f, "{rule}; expected: {expected}; found: {found}")
+    }
 }
 
 impl Broken {

@@ -16,6 +16,8 @@ pub(super) enum Step {
     },
     Sync,
     Crash,
+    /// A crash in the midst of a write.
+    CrashWhileWriting(Write),
 }
 
 /// What a `Ready` asks for. The twin makes of it what a node would write.
@@ -73,6 +75,11 @@ fn vote() -> Step {
 
 fn data_loss(loses: bool) -> Step {
     Step::Write(Write { loses: Some(loses), ..Write::default() })
+}
+
+fn torn(count: u64, new_term: bool) -> Step {
+    let append = Append { back: 1, count, size: 500, ..Append::default() };
+    Step::CrashWhileWriting(Write { append: Some(append), new_term, ..Write::default() })
 }
 
 fn receive(ahead: u64, entries: u64) -> Step {
@@ -135,6 +142,10 @@ pub(super) fn stories() -> Vec<(&'static str, Vec<Step>)> {
             vec![append(2), SYNC, append(2), vote(), replace(1, 3), commit(100), CRASH, append(1), CRASH],
         ),
         (
+            "writes in the midst of which it crashes",
+            vec![append(3), SYNC, torn(4, true), append(1), SYNC, torn(30, false), torn(1, true), CRASH],
+        ),
+        (
             "compaction behind snapshots of its own",
             vec![
                 append(9),
@@ -185,21 +196,26 @@ pub(super) fn random_story(seed: u64) -> Vec<Step> {
 
 fn random_step(rng: &mut Rng) -> Step {
     match rng.u32(0..20) {
-        0..11 => Step::Write(Write {
-            receive_ahead: (rng.u32(0..12) == 0).then(|| rng.u64(1..15)),
-            append: (rng.u32(0..5) > 0).then(|| Append {
-                back: if rng.bool() { 0 } else { rng.u64(0..6) },
-                count: rng.u64(1..6),
-                size: [0, 5, 40, 200, 5_000][rng.usize(0..5)],
-                all_kinds: rng.bool(),
-            }),
-            new_term: rng.u32(0..5) == 0,
-            commit_percent: [0, 0, 50, 100][rng.usize(0..4)],
-            loses: (rng.u32(0..10) == 0).then(|| rng.bool()),
-        }),
+        0..11 => Step::Write(random_write(rng)),
         11..13 => save(rng.u64(0..3)),
         13 | 14 => compact(rng.u64(0..4)),
         15..18 => SYNC,
+        18 => Step::CrashWhileWriting(random_write(rng)),
         _ => CRASH,
+    }
+}
+
+fn random_write(rng: &mut Rng) -> Write {
+    Write {
+        receive_ahead: (rng.u32(0..12) == 0).then(|| rng.u64(1..15)),
+        append: (rng.u32(0..5) > 0).then(|| Append {
+            back: if rng.bool() { 0 } else { rng.u64(0..6) },
+            count: rng.u64(1..6),
+            size: [0, 5, 40, 200, 5_000][rng.usize(0..5)],
+            all_kinds: rng.bool(),
+        }),
+        new_term: rng.u32(0..5) == 0,
+        commit_percent: [0, 0, 50, 100][rng.usize(0..4)],
+        loses: (rng.u32(0..10) == 0).then(|| rng.bool()),
     }
 }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use raft_core::{
     ConfChange, ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, ConfState, DataLoss,
     DataLossReport, Entry, HardState, Index, LogPosition, NodeId, Payload, Ready, Snapshot, SnapshotMetadata,
-    Term,
+    Storage, Term,
 };
+
+use crate::disk::Expected;
 
 use super::failure::{Broken, Rule};
 use super::story::{Append, Write};
@@ -28,6 +30,29 @@ pub(super) struct State {
 }
 
 impl State {
+    /// What a storage should hold after a crash. Its commit index may be this one, if that was ever written or is covered by the snapshot.
+    pub(super) fn of(expected: &Expected, commit: Index) -> State {
+        let Expected { stored, synced, at_first } = *expected;
+        let base = stored.first_index().unwrap_or_default().prev();
+        let snapshot = NodeId::new(1).and_then(|to| stored.snapshot(Index::ZERO, to).ok());
+        let covered = snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.metadata.index);
+        let newest = stored.hard_state().commit.max(covered);
+        let conf_state =
+            snapshot.as_ref().map_or_else(|| at_first.clone(), |it| it.metadata.conf_state.clone());
+        State {
+            base: LogPosition { term: stored.term(base).unwrap_or_default(), index: base },
+            entries: stored.all_entries().to_vec(),
+            droppable: base,
+            hard_state: HardState {
+                commit: commit.clamp(synced.commit, newest.max(synced.commit)),
+                ..synced
+            },
+            conf_state,
+            snapshot,
+            lost: stored.initial_state().ok().and_then(|initial| initial.lost),
+        }
+    }
+
     pub(super) fn last(&self) -> LogPosition {
         self.entries.last().map_or(self.base, Entry::position)
     }

@@ -1,11 +1,13 @@
 //! The key-value server's own log storage, in the suite.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::{fmt, fs, io};
 
-use raft_core::{ConfState, Index, NodeId, Ready, Snapshot, SnapshotMetadata};
+use bytes::Bytes;
+use raft_core::{ConfState, Index, NodeId, Ready, Snapshot};
 use raft_fuzz::storage_suite::Subject;
+use raft_kv::disk::snapshot::SnapshotDescriptor;
 use raft_kv::disk::{Disk, Identity, LogReader, Options, WriteBatch};
 use tempfile::TempDir;
 
@@ -81,10 +83,17 @@ impl Subject for Folder {
         Ok(())
     }
 
-    fn receive_snapshot(&mut self, metadata: SnapshotMetadata) -> Result<Snapshot, Failed> {
-        let mut writer = self.disk.snapshots.create(metadata).map_err(failed)?;
-        writer.write_all(b"a state").map_err(failed)?;
+    fn receive_snapshot(&mut self, snapshot: Snapshot) -> Result<Snapshot, Failed> {
+        let mut writer = self.disk.snapshots.create(snapshot.metadata).map_err(failed)?;
+        writer.write_all(&snapshot.data).map_err(failed)?;
         writer.finish().map_err(failed)
+    }
+
+    fn snapshot_state(&self, snapshot: &Snapshot) -> Result<Bytes, Failed> {
+        let descriptor = SnapshotDescriptor::of(snapshot).map_err(failed)?;
+        let mut state = Vec::new();
+        self.disk.snapshots.open(&descriptor).map_err(failed)?.read_to_end(&mut state).map_err(failed)?;
+        Ok(state.into())
     }
 
     fn save_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Failed> {

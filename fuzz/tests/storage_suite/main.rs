@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod kv;
+mod simulated;
 mod wrong;
 
 use raft_core::{ConfState, Index, MemoryStorage, Ready, Snapshot, StorageError};
