@@ -174,6 +174,7 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// The last position, durable or not.
+    #[inline(always)]
     pub(crate) fn last(&self) -> LogPosition {
         self.unstable.last()
     }
@@ -192,10 +193,17 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// The term at `index`, also of the position right before the first entry.
+    #[inline]
     pub(crate) fn term(&self, index: Index) -> Result<Term, StorageError> {
-        if let Some(term) = self.unstable.term(index) {
-            return Ok(term);
+        match self.unstable.term(index) {
+            Some(term) => Ok(term),
+            None => self.stored_term(index),
         }
+    }
+
+    /// The term at an index that isn't in the unstable part.
+    #[inline(never)]
+    fn stored_term(&self, index: Index) -> Result<Term, StorageError> {
         if index > self.last().index {
             return Err(StorageError::Unavailable);
         }
@@ -226,6 +234,7 @@ impl<S: Storage> RaftLog<S> {
 
     /// As far as a leader counts on this log by its `heartbeat`, if this log doesn't hold that. What is compacted away was
     /// committed, and is held. (A leader that tells no more shows a loss by its commit index.)
+    #[inline(always)]
     pub(crate) fn missing(&self, heartbeat: &Heartbeat) -> Result<Option<Index>, StorageError> {
         let Heartbeat { commit, relied, .. } = heartbeat;
         let counted = relied.index.max(*commit);

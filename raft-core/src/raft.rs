@@ -62,25 +62,42 @@ pub(crate) enum Role {
 
 /// A message with what it means for the log: read before anything is changed, so that a storage that fails costs no
 /// more than the message.
-enum Prepared {
-    Append(AppendEntries, AppendPlan),
-    Snapshot(Box<(Snapshot, SnapshotPlan)>),
+enum Prepared<'a> {
+    Append(&'a AppendEntries, AppendPlan),
+    Snapshot(&'a mut Snapshot, Box<SnapshotPlan>),
     /// And as far as the leader counts on this log, if it doesn't hold that.
-    Heartbeat(Heartbeat, Option<Index>),
-    Plain(Body),
+    Heartbeat(&'a mut Heartbeat, Option<Index>),
+    Plain(&'a mut Body),
+}
+
+impl Role {
+    #[inline]
+    fn kind(&self) -> RoleKind {
+        match self {
+            Role::Follower(_) => RoleKind::Follower,
+            Role::Candidate(candidate) => match candidate.ballot() {
+                Ballot::PreVote => RoleKind::PreCandidate,
+                Ballot::Vote => RoleKind::Candidate,
+            },
+            Role::Leader(_) => RoleKind::Leader,
+        }
+    }
+
+    /// The leader that the node knows of; `me` is the node.
+    #[inline]
+    fn leader(&self, me: NodeId) -> Option<NodeId> {
+        match self {
+            Role::Follower(follower) => follower.leader,
+            Role::Candidate(_) => None,
+            Role::Leader(_) => Some(me),
+        }
+    }
 }
 
 impl<S: Storage> Raft<S> {
+    #[inline]
     pub(crate) fn soft_state(&self) -> SoftState {
-        let (role, leader) = match &self.role {
-            Role::Follower(follower) => (RoleKind::Follower, follower.leader),
-            Role::Candidate(candidate) => match candidate.ballot() {
-                Ballot::PreVote => (RoleKind::PreCandidate, None),
-                Ballot::Vote => (RoleKind::Candidate, None),
-            },
-            Role::Leader(_) => (RoleKind::Leader, Some(self.common.id())),
-        };
-        SoftState { leader, role }
+        SoftState { leader: self.role.leader(self.common.id()), role: self.role.kind() }
     }
 
     fn view(&self, from: NodeId) -> View {
@@ -99,54 +116,100 @@ impl<S: Storage> Raft<S> {
     // -- inputs
 
     /// A message from another node.
-    pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
-        trace!(self.common.trace, "receive", "message" => message.body.name(), "from" => message.from,
-            "term" => message.term);
-        let (from, name) = (message.from, message.body.name());
-        let valid = term_gate::validate(self.common.id(), &self.common.membership, &message);
-        let result = valid.and_then(|()| self.receive(message));
-        if let Err(error) = &result {
-            debug!(self.common.trace, "message refused", "message" => name, "from" => from, "error" => error);
-            self.common.counters.refused_messages = self.common.counters.refused_messages.saturating_add(1);
+    #[inline]
+    pub(crate) fn step(&mut self, message: &mut Message) -> Result<(), StepError> {
+        match &message.body {
+            Body::AppendEntries(_) => self.take_one(message, |body| matches!(body, Body::AppendEntries(_))),
+            Body::AppendEntriesReply(_) => {
+                self.take_one(message, |body| matches!(body, Body::AppendEntriesReply(_)))
+            }
+            Body::Heartbeat(_) => self.take_one(message, |body| matches!(body, Body::Heartbeat(_))),
+            Body::HeartbeatReply(_) => self.take_one(message, |body| matches!(body, Body::HeartbeatReply(_))),
+            Body::RequestVote(_)
+            | Body::RequestVoteReply(_)
+            | Body::PreVote(_)
+            | Body::PreVoteReply(_)
+            | Body::InstallSnapshot(_)
+            | Body::TransferLeader(_)
+            | Body::TimeoutNow
+            | Body::Propose(_)
+            | Body::ReadIndex(_)
+            | Body::ReadIndexReply(_) => self.take_rare(message),
         }
-        result
     }
 
-    fn receive(&mut self, message: Message) -> Result<(), StepError> {
-        let view = self.view(message.from);
-        match term_gate::judge(&view, &message) {
+    /// What arrives nearly always is compiled apart, a function for each kind `is`: where the kind is known, all that concerns
+    /// others falls away.
+    #[inline(never)]
+    fn take_one(&mut self, message: &mut Message, is: impl Fn(&Body) -> bool) -> Result<(), StepError> {
+        if is(&message.body) { self.take(message) } else { self.take_rare(message) }
+    }
+
+    #[inline(never)]
+    fn take_rare(&mut self, message: &mut Message) -> Result<(), StepError> {
+        self.take(message)
+    }
+
+    /// What is kept of the message is taken out.
+    #[inline(always)]
+    fn take(&mut self, message: &mut Message) -> Result<(), StepError> {
+        trace!(self.common.trace, "receive", "message" => message.body.name(), "from" => message.from,
+            "term" => message.term);
+        if let Err(error) = term_gate::validate(self.common.id(), &self.common.membership, message) {
+            return self.refuse(message, error);
+        }
+        match self.receive(message) {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(message, error),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, message: &Message, error: StepError) -> Result<(), StepError> {
+        debug!(self.common.trace, "message refused", "message" => message.body.name(),
+            "from" => message.from, "error" => error);
+        self.common.counters.refused_messages = self.common.counters.refused_messages.saturating_add(1);
+        Err(error)
+    }
+
+    #[inline(always)]
+    fn receive(&mut self, message: &mut Message) -> Result<(), StepError> {
+        let campaigns = matches!(self.role, Role::Candidate(_));
+        if !term_gate::passes(self.common.term, campaigns, message) {
+            return self.receive_judged(message);
+        }
+        if matches!(self.role, Role::Leader(_)) && term_gate::from_leader(&message.body) {
+            return Err(StepError::RivalLeader(message.from));
+        }
+        let prepared = self.prepare(&mut message.body)?;
+        self.deliver(message.from, message.term, prepared)
+    }
+
+    /// A message whose term, or whose sender's role, may mean something.
+    #[cold]
+    fn receive_judged(&mut self, message: &mut Message) -> Result<(), StepError> {
+        let next = match term_gate::judge(&self.view(message.from), message) {
+            Verdict::Deliver => Next::Stay,
+            Verdict::Follow { term, leader, timer } => Next::Follow { term, leader, timer },
+            Verdict::Answer(body) => {
+                self.common.send(message.from, body);
+                return Ok(());
+            }
             Verdict::Drop(why) => {
                 debug!(self.common.trace, "message dropped", "message" => message.body.name(),
                     "from" => message.from, "term" => message.term, "why" => why);
                 self.common.count_dropped();
-                Ok(())
+                return Ok(());
             }
-            Verdict::Answer(body) => {
-                self.common.send(message.from, body);
-                Ok(())
-            }
-            Verdict::Follow { term, leader, timer } => {
-                let prepared = self.prepare(message.body)?;
-                self.become_next(Next::Follow { term, leader, timer });
-                self.deliver(message.from, message.term, prepared)
-            }
-            Verdict::Deliver => {
-                let prepared = match (view.role, message.body) {
-                    (
-                        RoleKind::Leader,
-                        Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_),
-                    ) => {
-                        return Err(StepError::RivalLeader(message.from));
-                    }
-                    (_, body) => self.prepare(body)?,
-                };
-                self.deliver(message.from, message.term, prepared)
-            }
-        }
+        };
+        let prepared = self.prepare(&mut message.body)?;
+        self.become_next(next);
+        self.deliver(message.from, message.term, prepared)
     }
 
     /// Reads what the handler of this message will need to know of the log.
-    fn prepare(&self, body: Body) -> Result<Prepared, StepError> {
+    #[inline(always)]
+    fn prepare<'a>(&self, body: &'a mut Body) -> Result<Prepared<'a>, StepError> {
         let log = &self.common.log;
         match body {
             Body::AppendEntries(append) => match log.plan_append(append.prev, &append.entries) {
@@ -156,10 +219,10 @@ impl<S: Storage> Raft<S> {
             },
             Body::InstallSnapshot(install) => {
                 let plan = snapshot::plan(&self.common, &install.snapshot)?;
-                Ok(Prepared::Snapshot(Box::new((install.snapshot, plan))))
+                Ok(Prepared::Snapshot(&mut install.snapshot, Box::new(plan)))
             }
             Body::Heartbeat(heartbeat) => {
-                let missing = log.missing(&heartbeat)?;
+                let missing = log.missing(heartbeat)?;
                 Ok(Prepared::Heartbeat(heartbeat, missing))
             }
             body @ (Body::Propose(_)
@@ -177,21 +240,20 @@ impl<S: Storage> Raft<S> {
     }
 
     /// The table of messages and roles.
+    #[inline(always)]
     fn deliver(&mut self, from: NodeId, term: Term, prepared: Prepared) -> Result<(), StepError> {
-        let known_leader = self.soft_state().leader;
         let Raft { common, role } = self;
         let next = match (prepared, role) {
             (Prepared::Append(append, plan), Role::Follower(follower)) => {
                 follower.on_append(common, from, append, plan)
             }
-            (Prepared::Snapshot(planned), Role::Follower(follower)) => {
-                let (snapshot, plan) = *planned;
-                follower.on_snapshot(common, from, snapshot, plan)
+            (Prepared::Snapshot(snapshot, plan), Role::Follower(follower)) => {
+                follower.on_snapshot(common, from, core::mem::take(snapshot), *plan)
             }
             (Prepared::Heartbeat(heartbeat, missing), Role::Follower(follower)) => {
                 follower.on_heartbeat(common, from, heartbeat, missing)
             }
-            (Prepared::Plain(Body::AppendEntriesReply(reply)), Role::Leader(leader)) => match reply {
+            (Prepared::Plain(Body::AppendEntriesReply(reply)), Role::Leader(leader)) => match *reply {
                 AppendEntriesReply::Accepted { index } => leader.on_accepted(common, from, index)?,
                 AppendEntriesReply::Rejected { rejected, hint } => {
                     leader.on_rejected(common, from, rejected, hint)?
@@ -203,17 +265,19 @@ impl<S: Storage> Raft<S> {
             (Prepared::Plain(Body::HeartbeatReply(reply)), Role::Leader(leader)) => {
                 leader.on_heartbeat_reply(common, from, &reply.context)
             }
-            (Prepared::Plain(Body::RequestVote(request)), _) => {
-                election::on_request(common, known_leader, Ballot::Vote, from, term, request)
+            (Prepared::Plain(Body::RequestVote(request)), role) => {
+                let leader = role.leader(common.id());
+                election::on_request(common, leader, Ballot::Vote, from, term, *request)
             }
-            (Prepared::Plain(Body::PreVote(request)), _) => {
-                election::on_request(common, known_leader, Ballot::PreVote, from, term, request)
+            (Prepared::Plain(Body::PreVote(request)), role) => {
+                let leader = role.leader(common.id());
+                election::on_request(common, leader, Ballot::PreVote, from, term, *request)
             }
             (Prepared::Plain(Body::RequestVoteReply(reply)), Role::Candidate(candidate)) => {
-                candidate.on_reply(common, Ballot::Vote, from, term, reply)
+                candidate.on_reply(common, Ballot::Vote, from, term, *reply)
             }
             (Prepared::Plain(Body::PreVoteReply(reply)), Role::Candidate(candidate)) => {
-                candidate.on_reply(common, Ballot::PreVote, from, term, reply)
+                candidate.on_reply(common, Ballot::PreVote, from, term, *reply)
             }
             (Prepared::Plain(Body::TransferLeader(transfer)), Role::Leader(leader)) => {
                 leader.transfer_for_peer(common, transfer.transferee)
@@ -224,10 +288,10 @@ impl<S: Storage> Raft<S> {
                 Next::Stay
             }
             (Prepared::Plain(Body::ReadIndex(read)), Role::Follower(follower)) => {
-                follower.pass_on_read(common, from, read)
+                follower.pass_on_read(common, from, core::mem::take(read))
             }
             (Prepared::Plain(Body::ReadIndex(read)), Role::Leader(leader)) => {
-                leader.read_for_peer(common, from, read)
+                leader.read_for_peer(common, from, core::mem::take(read))
             }
             (Prepared::Plain(Body::ReadIndexReply(reply)), Role::Follower(follower)) => {
                 follower.on_read_reply(common, reply)
@@ -292,6 +356,7 @@ impl<S: Storage> Raft<S> {
     }
 
     /// Proposes entries, which are taken out of their buffer; `from` is the node whose caller wants them.
+    #[inline(never)]
     pub(crate) fn propose(
         &mut self,
         from: NodeId,
@@ -472,7 +537,7 @@ impl<S: Storage> Raft<S> {
         while let Some(mut write) = self.common.log.acknowledge_write(number) {
             let me = self.common.id();
             for answer in write.own.drain(..) {
-                if let Err(error) = self.receive(answer.message(me)) {
+                if let Err(error) = self.receive(&mut answer.message(me)) {
                     debug!(self.common.trace, "own answer failed", "error" => error);
                 }
             }
@@ -497,8 +562,17 @@ impl<S: Storage> Raft<S> {
 
     // -- transitions
 
-    /// Carries out what a handler decided. The only place that assigns the role.
+    /// Carries out what a handler decided: nothing, nearly always.
+    #[inline]
     fn become_next(&mut self, next: Next) {
+        if next != Next::Stay {
+            self.change_role(next);
+        }
+    }
+
+    /// The only place that assigns the role.
+    #[cold]
+    fn change_role(&mut self, next: Next) {
         let role = match next {
             Next::Stay => return,
             Next::Follow { term, leader, timer } => {

@@ -89,8 +89,8 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`StepError`] says what is wrong with the message, or why it can't be handled. It may be dropped then; nothing
     /// has changed.
-    pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        self.raft.step(message)
+    pub fn step(&mut self, mut message: Message) -> Result<(), StepError> {
+        self.raft.step(&mut message)
     }
 
     /// A client wants a command to be replicated (§5.3).

@@ -41,6 +41,7 @@ impl Unstable {
         self.base
     }
 
+    #[inline(always)]
     pub(crate) fn last(&self) -> LogPosition {
         self.entries.back().map_or(self.base, Entry::position)
     }
@@ -58,6 +59,7 @@ impl Unstable {
     }
 
     /// The term at `index`, if it is the base or among the entries.
+    #[inline]
     pub(crate) fn term(&self, index: Index) -> Option<Term> {
         if index == self.base.index {
             return Some(self.base.term);

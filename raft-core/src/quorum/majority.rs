@@ -37,7 +37,11 @@ impl MajorityQuorum {
 
     /// Is this node one of them?
     pub fn contains(&self, id: NodeId) -> bool {
-        self.voters.binary_search(&id).is_ok()
+        // To look at a few is faster than to search.
+        match self.voters.len() {
+            ..9 => self.voters.contains(&id),
+            9.. => self.voters.binary_search(&id).is_ok(),
+        }
     }
 
     /// How many make a quorum.

@@ -58,6 +58,7 @@ impl Candidate {
 
     /// Somebody answered. A refusal of an older term than this node's isn't counted: it may have been meant for an earlier
     /// question.
+    #[inline(never)]
     pub(crate) fn on_reply<S: Storage>(
         &mut self,
         common: &mut Common<S>,

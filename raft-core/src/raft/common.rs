@@ -5,7 +5,7 @@ use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use raft_proto::{
-    AppendEntriesReply, Body, HardState, HeartbeatReply, Index, LogPosition, Message, NodeId, Term,
+    AppendEntriesReply, Body, HardState, Heartbeat, HeartbeatReply, Index, LogPosition, Message, NodeId, Term,
 };
 
 use super::clock::Clock;
@@ -112,6 +112,7 @@ impl<S> Hash for Common<S> {
 }
 
 impl<S: Storage> Common<S> {
+    #[inline]
     pub(crate) fn id(&self) -> NodeId {
         self.config.id
     }
@@ -128,11 +129,13 @@ impl<S: Storage> Common<S> {
     }
 
     /// May some leader's lease still count on this node?
+    #[inline]
     pub(crate) fn is_bound(&self) -> bool {
         self.clock.now() < self.bound_until
     }
 
     /// Sends a message of this term.
+    #[inline]
     pub(crate) fn send(&mut self, to: NodeId, body: Body) {
         self.send_in_term(to, self.term, body);
     }
@@ -143,12 +146,22 @@ impl<S: Storage> Common<S> {
     }
 
     /// Sends a message of another term.
+    #[inline]
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {
         self.dispatch(Message { from: self.id(), to, term, body });
     }
 
+    /// Sends a heartbeat.
+    #[inline(always)]
+    pub(crate) fn send_heartbeat(&mut self, to: NodeId, heartbeat: impl FnOnce() -> Heartbeat) {
+        trace!(self.trace, "send", "message" => "Heartbeat", "to" => to, "term" => self.term);
+        let (from, term) = (self.id(), self.term);
+        self.outbox.push_heartbeat(|| Message { from, to, term, body: Body::Heartbeat(heartbeat()) });
+    }
+
     /// Answers a heartbeat. On a node that leases rely on the answer is a promise to the leader of this term, which a crash
     /// must not make it forget: it waits until the term is durable.
+    #[inline]
     pub(crate) fn answer_heartbeat(&mut self, to: NodeId, context: Bytes) {
         let message = Message {
             from: self.id(),
@@ -168,6 +181,7 @@ impl<S: Storage> Common<S> {
         self.dispatch(Message { from, to, term: Term::ZERO, body });
     }
 
+    #[inline]
     fn dispatch(&mut self, message: Message) {
         trace!(self.trace, "send", "message" => message.body.name(), "to" => message.to, "term" => message.term);
         self.outbox.push(message);
@@ -199,6 +213,7 @@ impl<S: Storage> Common<S> {
     }
 
     /// The leader counts on `relied`, and the log ends before it.
+    #[inline(never)]
     pub(crate) fn lose(&mut self, relied: Index) {
         let last = self.log.last().index;
         if self.lost.is_none_or(|lost| lost.acknowledged < relied) {

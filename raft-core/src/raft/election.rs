@@ -42,6 +42,7 @@ pub(crate) fn may_campaign<S: Storage>(common: &Common<S>) -> Result<(), Campaig
 ///
 /// A voter doesn't ask whether the candidate is in its configuration: its own may be the one that is out of date
 /// (thesis §4.2.2).
+#[inline(never)]
 pub(crate) fn on_request<S: Storage>(
     common: &mut Common<S>,
     leader: Option<NodeId>,
@@ -80,6 +81,7 @@ pub(crate) fn on_request<S: Storage>(
 }
 
 /// The leader wants this node to campaign at once (thesis §3.10).
+#[inline(never)]
 pub(crate) fn on_timeout_now<S: Storage>(common: &mut Common<S>) -> Next {
     match may_campaign(common) {
         Ok(()) => Next::Campaign { by_transfer: true },

@@ -39,6 +39,7 @@ impl Follower {
     }
 
     /// A word from the leader: wait for it again.
+    #[inline]
     fn hear<S: Storage>(&mut self, common: &mut Common<S>, leader: NodeId) {
         common.clock.restart_election();
         if self.leader != Some(leader) {
@@ -50,11 +51,12 @@ impl Follower {
     }
 
     /// AppendEntries (§5.3): the plan says what it means for the log.
+    #[inline(never)]
     pub(crate) fn on_append<S: Storage>(
         &mut self,
         common: &mut Common<S>,
         from: NodeId,
-        append: AppendEntries,
+        append: &AppendEntries,
         plan: AppendPlan,
     ) -> Next {
         self.hear(common, from);
@@ -88,11 +90,12 @@ impl Follower {
 
     /// A heartbeat. Its commit index lies within what the leader counts on; `missing` is as far as that goes, if this log
     /// doesn't hold it. Then this node lost data and answers no more, so that nobody counts on it.
+    #[inline(always)]
     pub(crate) fn on_heartbeat<S: Storage>(
         &mut self,
         common: &mut Common<S>,
         from: NodeId,
-        heartbeat: Heartbeat,
+        heartbeat: &mut Heartbeat,
         missing: Option<Index>,
     ) -> Next {
         self.hear(common, from);
@@ -104,12 +107,13 @@ impl Follower {
         if !heartbeat.context.is_empty() {
             common.promise();
         }
-        common.answer_heartbeat(from, heartbeat.context);
+        common.answer_heartbeat(from, core::mem::take(&mut heartbeat.context));
         common.ask_for_snapshot(from);
         Next::Stay
     }
 
     /// InstallSnapshot (§7).
+    #[inline(never)]
     pub(crate) fn on_snapshot<S: Storage>(
         &mut self,
         common: &mut Common<S>,
@@ -186,6 +190,7 @@ impl Follower {
     }
 
     /// Another node believes that this one leads: whoever does may answer it.
+    #[inline(never)]
     pub(crate) fn pass_on_read<S: Storage>(
         &mut self,
         common: &mut Common<S>,
@@ -201,10 +206,11 @@ impl Follower {
 
     /// The leader's answer to a read. Its number must be that of one that waits, so that a late answer to an earlier
     /// read never confirms another one with the same context.
+    #[inline(never)]
     pub(crate) fn on_read_reply<S: Storage>(
         &mut self,
         common: &mut Common<S>,
-        reply: ReadIndexReply,
+        reply: &ReadIndexReply,
     ) -> Next {
         let matches = |read: &ForwardedRead| {
             if reply.id == 0 { read.context == reply.context } else { read.id == reply.id }

@@ -25,6 +25,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Puts a message on the list that its kind belongs to.
+    #[inline(always)]
     pub(crate) fn push(&mut self, message: Message) {
         if matches!(message.body, Body::RequestVote(_)) {
             self.vote_requests_after.push(self.messages.len());
@@ -34,6 +35,12 @@ impl Outbox {
         } else {
             self.messages.push(message);
         }
+    }
+
+    /// A heartbeat, which may leave at once. It is made where it stays: the room is there before the message is.
+    #[inline(always)]
+    pub(crate) fn push_heartbeat(&mut self, make: impl FnOnce() -> Message) {
+        self.messages.extend(core::iter::once_with(make));
     }
 
     /// The node tells itself something. With `replace` an acknowledgement takes the place of the last one of this term, which
@@ -62,6 +69,7 @@ impl Outbox {
 /// Every answer to a vote or an append is a promise, and so is a request for votes: it says that this node has given its own
 /// vote in this term. A promise that isn't durable is forgotten in a crash. Refusals wait with the rest, so that
 /// answers leave in the order in which they were given.
+#[inline]
 fn waits_for_durability(body: &Body) -> bool {
     match body {
         Body::AppendEntriesReply(_)

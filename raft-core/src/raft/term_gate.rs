@@ -80,9 +80,20 @@ impl core::fmt::Display for Dropped {
     }
 }
 
+/// Does a message simply go to the role? Nearly all do. `campaigns` says that the node is a candidate of any kind, which whoever
+/// leads its term has outrun.
+#[inline(always)]
+pub(crate) fn passes(term: Term, campaigns: bool, message: &Message) -> bool {
+    let grants_pre_vote = matches!(message.body, Body::PreVoteReply(VoteReply::Granted));
+    let outruns = campaigns && from_leader(&message.body);
+    is_termless(&message.body) || (message.term == term && !grants_pre_vote && !outruns)
+}
+
 /// What a message's term means for a node.
+#[inline(never)]
 pub(crate) fn judge(view: &View, message: &Message) -> Verdict {
-    if is_termless(&message.body) {
+    let campaigns = matches!(view.role, RoleKind::PreCandidate | RoleKind::Candidate);
+    if passes(view.term, campaigns, message) {
         return Verdict::Deliver;
     }
     if matches!(message.body, Body::PreVoteReply(VoteReply::Granted)) {
@@ -96,14 +107,7 @@ pub(crate) fn judge(view: &View, message: &Message) -> Verdict {
     if message.term > view.term {
         return judge_higher(view, message, leads);
     }
-    match view.role {
-        RoleKind::Candidate | RoleKind::PreCandidate if leads.is_some() => {
-            Verdict::Follow { term: message.term, leader: leads, timer: Timer::Restart }
-        }
-        RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate | RoleKind::Leader => {
-            Verdict::Deliver
-        }
-    }
+    Verdict::Follow { term: message.term, leader: leads, timer: Timer::Restart }
 }
 
 fn judge_lower(view: &View, body: &Body) -> Verdict {
@@ -162,7 +166,7 @@ fn is_termless(body: &Body) -> bool {
 }
 
 /// Does only a leader send it?
-fn from_leader(body: &Body) -> bool {
+pub(crate) fn from_leader(body: &Body) -> bool {
     matches!(body, Body::AppendEntries(_) | Body::Heartbeat(_) | Body::InstallSnapshot(_))
 }
 
@@ -179,6 +183,7 @@ fn is_reply(body: &Body) -> bool {
 }
 
 /// Does a message from the network make sense, whatever the state of the node?
+#[inline(always)]
 pub(crate) fn validate(id: NodeId, membership: &Configuration, message: &Message) -> Result<(), StepError> {
     if message.to != id {
         return Err(StepError::NotForThisNode { to: message.to });
@@ -226,6 +231,7 @@ fn in_range(index: Index) -> Result<(), StepError> {
     if index > Index::LIMIT { Err(StepError::IndexOutOfRange(index)) } else { Ok(()) }
 }
 
+#[inline(never)]
 fn validate_proposal(propose: &Propose) -> Result<(), StepError> {
     if propose.entries.is_empty() {
         return Err(StepError::EmptyProposal);
@@ -263,6 +269,7 @@ fn validate_append(term: Term, append: &AppendEntries) -> Result<(), StepError> 
     Ok(())
 }
 
+#[inline(never)]
 fn validate_snapshot(term: Term, snapshot: &Snapshot) -> Result<(), StepError> {
     let metadata = &snapshot.metadata;
     in_range(metadata.index)?;

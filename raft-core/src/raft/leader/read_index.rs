@@ -116,6 +116,7 @@ impl Leader {
     }
 
     /// Takes a follower's read on. This node's own, back from a detour, were dropped when it stopped to follow.
+    #[inline(never)]
     pub(crate) fn read_for_peer<S: Storage>(
         &mut self,
         common: &mut Common<S>,

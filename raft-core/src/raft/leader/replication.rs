@@ -1,5 +1,6 @@
 //! Sending the log, and counting the acknowledgements (§5.3, §5.4; pipelining: thesis §10.2.1).
 
+use bytes::Bytes;
 use raft_proto::{
     AppendEntries, Body, Entries, Heartbeat, Index, InstallSnapshot, LogPosition, NodeId, Snapshot,
     SnapshotMetadata,
@@ -206,6 +207,7 @@ impl Leader {
     }
 
     /// A peer has no entry at `rejected`; its log can agree at most up to `hint` (§5.3).
+    #[inline(never)]
     pub(crate) fn on_rejected<S: Storage>(
         &mut self,
         common: &mut Common<S>,
@@ -228,6 +230,7 @@ impl Leader {
     }
 
     /// A peer's state machine needs a snapshot. It asks until it has one; one at a time is on its way.
+    #[inline(never)]
     pub(crate) fn on_snapshot_wanted<S: Storage>(
         &mut self,
         common: &mut Common<S>,
@@ -252,6 +255,7 @@ impl Leader {
     }
 
     /// A peer answered a heartbeat: it lives, so what it lacks is sent (again).
+    #[inline(always)]
     pub(crate) fn on_heartbeat_reply<S: Storage>(
         &mut self,
         common: &mut Common<S>,
@@ -264,7 +268,9 @@ impl Leader {
         if peer.match_index() < common.log.last().index || peer.is_probe() {
             send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
         }
-        self.on_round_answered(common, from, context);
+        if !context.is_empty() {
+            self.on_round_answered(common, from, context);
+        }
         Next::Stay
     }
 
@@ -376,7 +382,10 @@ impl Leader {
                 let relied = LogPosition::new(common.log.term(index).unwrap_or_default(), index);
                 let commit = commit.min(index);
                 peer.on_heartbeat_sent(commit);
-                common.send(id, Body::Heartbeat(Heartbeat { commit, relied, context: context.clone() }));
+                common.send_heartbeat(id, || {
+                    let context = if context.is_empty() { Bytes::new() } else { context.clone() };
+                    Heartbeat { commit, relied, context }
+                });
             }
         }
         // Where no other vote counts, the round is over.

@@ -71,6 +71,7 @@ impl Leader {
     }
 
     /// Another node passed the wish on.
+    #[inline(never)]
     pub(crate) fn transfer_for_peer<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) -> Next {
         if let Err(error) = self.transfer(common, to) {
             debug!(common.trace, "no transfer", "to" => to, "why" => error);
