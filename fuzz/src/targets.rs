@@ -16,6 +16,8 @@ mod cluster;
 mod corpus;
 mod dice;
 mod lying;
+#[path = "../../raft-proto/tests/prost/mod.rs"]
+mod prost;
 mod step;
 mod watched;
 mod wire;

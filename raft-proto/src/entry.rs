@@ -187,6 +187,24 @@ fn conf_change_v2_len(change: &ConfChangeV2) -> u64 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Entries(Arc<[Entry]>);
 
+impl Entries {
+    /// As many entries as are told, made one after the other.
+    ///
+    /// # Errors
+    /// That of the first which can't be made.
+    #[cfg(feature = "wire")]
+    pub(crate) fn generate<E>(
+        count: usize,
+        mut next: impl FnMut() -> Result<Entry, E>,
+    ) -> Result<Entries, E> {
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            entries.push(next()?);
+        }
+        Ok(Entries(entries.into()))
+    }
+}
+
 impl Deref for Entries {
     type Target = [Entry];
 

@@ -4,8 +4,8 @@
 //!
 //! * plain Rust types, one struct for each RPC of the paper, which admit only sense: an absent node is
 //!   `None` and never zero, an answer is an enum, a configuration change is already decoded;
-//! * behind the feature `wire`, the protobuf messages and the conversions both ways. Their encoding is that
-//!   of etcd's `raftpb`, so nodes of both kinds can form one cluster.
+//! * behind the feature `wire`, their protobuf encoding. It is that of etcd's `raftpb`, so nodes of both kinds can form one
+//!   cluster.
 //!
 //! `raft-core` uses the first layer only.
 

@@ -1,5 +1,5 @@
-//! The generated code is checked in, so that nobody who builds the crate needs a build script or `protoc`.
-//! This test is the generator, and it checks that what is checked in is what it would write.
+//! What prost generates of `proto/raft.proto` is checked in: our encoding is compared with it, here and by the fuzzer. This test is
+//! the generator, and it checks that what is checked in is what it would write.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 #[test]
 fn the_generated_code_is_that_of_the_proto_file() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let checked_in = home.join("src/wire/raftpb.rs");
+    let checked_in = home.join("tests/prost/raftpb.rs");
 
     let descriptors = protox::compile(["raft.proto"], [home.join("proto")]).expect("raft.proto is valid");
     let out = tempfile::tempdir().unwrap();
@@ -27,7 +27,7 @@ fn the_generated_code_is_that_of_the_proto_file() {
     }
     assert!(
         fs::read_to_string(&checked_in).unwrap_or_default() == generated,
-        "raft-proto/src/wire/raftpb.rs isn't what raft-proto/proto/raft.proto generates.\n\
+        "raft-proto/tests/prost/raftpb.rs isn't what raft-proto/proto/raft.proto generates.\n\
          Run REGENERATE=1 cargo test -p raft-proto --test regenerate, and commit the result."
     );
 }

@@ -1,13 +1,21 @@
 //! Bytes → typed.
+//!
+//! A message is read in two steps. The first passes over its fields once and notes what they hold, in the order and with the
+//! meaning that protobuf gives to repetitions: of numbers and bytes the last counts, messages are merged, lists go on. The
+//! second makes a value of this crate's types from that. Entries are counted in the first and read in the second, right into
+//! the memory in which they stay.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use prost::Message as _;
 
-use super::raftpb::{self, MessageType};
-use super::{CAMPAIGN_TRANSFER, DecodeError};
+use super::numbers::{
+    self, Key, conf_change, conf_change_single, conf_change_transition, conf_change_type, conf_change_v2,
+    conf_state, entry, entry_type, hard_state, message, message_type, snapshot, snapshot_metadata,
+};
+use super::reader::Reader;
+use super::{CAMPAIGN_TRANSFER, DecodeError, Flaw};
 use crate::{
     AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeSingle,
     ConfChangeTransition, ConfChangeV2, ConfState, Entries, Entry, HardState, Heartbeat, HeartbeatReply,
@@ -15,30 +23,285 @@ use crate::{
     RequestVote, Snapshot, SnapshotMetadata, Term, TransferLeader, VoteReply,
 };
 
-type Result<T> = core::result::Result<T, DecodeError>;
+type Result<T, E = DecodeError> = core::result::Result<T, E>;
 
 /// Reads a message that came over the network.
 ///
 /// In a [`Body::TransferLeader`] the sender is lost, as in etcd: `from` is the transferee. In a
 /// [`Body::Propose`] the terms and indexes of the entries are zero, whatever the sender wrote.
+///
+/// # Errors
+/// What is wrong with it. That it isn't protobuf comes before all else.
 pub fn decode_message(bytes: Bytes) -> Result<Message> {
-    let raw = raftpb::Message::decode(bytes).map_err(malformed)?;
-    if !raw.responses.is_empty() {
-        return Err(DecodeError::Responses);
+    let mut raw = RawMessage::read(Reader::new(&bytes))?;
+    let message = raw.message(&bytes);
+    // Entries that weren't read, or not all of them, must be protobuf too.
+    let all_read = message.as_ref().is_ok_and(|message| carries_entries(&message.body));
+    if !all_read {
+        raw.entries.check()?;
     }
-    let kind = message_type(raw.r#type)?;
-    let from = raw.from.and_then(NodeId::new);
-    let to = raw.to.and_then(NodeId::new);
-    let term = term(raw.term)?;
-    let body = body(kind, raw)?;
-    let from = from.ok_or(DecodeError::NoSender)?;
-    let to = to.ok_or(DecodeError::NoReceiver)?;
+    message
+}
+
+/// Reads an entry, as it stands in a log.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_entry(bytes: Bytes) -> Result<Entry> {
+    RawEntry::read(Reader::new(&bytes))?.entry(&bytes)
+}
+
+/// Reads a hard state.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_hard_state(bytes: Bytes) -> Result<HardState> {
+    let mut reader = Reader::new(&bytes);
+    let (mut raw_term, mut vote, mut commit) = (0, 0, 0);
+    while let Some(key) = reader.key()? {
+        match key {
+            hard_state::TERM => raw_term = reader.varint()?,
+            hard_state::VOTE => vote = reader.varint()?,
+            hard_state::COMMIT => commit = reader.varint()?,
+            key => reader.other(key, hard_state::has)?,
+        }
+    }
+    Ok(HardState { term: term(raw_term)?, vote: NodeId::new(vote), commit: index(commit)? })
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_conf_state(bytes: Bytes) -> Result<ConfState> {
+    let mut raw = RawConfState::default();
+    raw.merge(Reader::new(&bytes))?;
+    raw.conf_state()
+}
+
+/// Reads a snapshot, which may be the empty one.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_snapshot(bytes: Bytes) -> Result<Snapshot> {
+    let mut raw = RawSnapshot::default();
+    raw.merge(Reader::new(&bytes))?;
+    raw.snapshot(&bytes)
+}
+
+/// Reads a membership change in the older format: the data of an entry of that kind. No bytes are the
+/// default.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_conf_change(bytes: Bytes) -> Result<ConfChange> {
+    read_conf_change(&bytes, &bytes)
+}
+
+/// Reads a membership change in the newer format: the data of an entry of that kind. No bytes are the
+/// default, which leaves the joint configuration.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_conf_change_v2(bytes: Bytes) -> Result<ConfChangeV2> {
+    read_conf_change_v2(&bytes, &bytes)
+}
+
+/// What the fields of a message hold. A field that is missing is zero or empty.
+#[derive(Default)]
+struct RawMessage<'a> {
+    kind: i32,
+    to: u64,
+    from: u64,
+    term: u64,
+    log_term: u64,
+    index: u64,
+    entries: RawEntries<'a>,
+    commit: u64,
+    snapshot: Option<RawSnapshot<'a>>,
+    reject: bool,
+    reject_hint: u64,
+    context: &'a [u8],
+    has_responses: bool,
+    read_id: u64,
+    lease_read: bool,
+    relied_match: u64,
+    priority: i64,
+    commit_index: u64,
+    commit_term: u64,
+    relied_term: u64,
+    snapshot_at_least: u64,
+}
+
+impl<'a> RawMessage<'a> {
+    fn read(mut reader: Reader<'a>) -> Result<RawMessage<'a>, Flaw> {
+        let mut raw = RawMessage::default();
+        loop {
+            let here = reader;
+            let Some(key) = reader.key()? else { return Ok(raw) };
+            match key {
+                message::ENTRIES => {
+                    reader.bytes()?;
+                    raw.entries.note(here);
+                }
+                message::TYPE => raw.kind = reader.int32()?,
+                message::TO => raw.to = reader.varint()?,
+                message::FROM => raw.from = reader.varint()?,
+                message::TERM => raw.term = reader.varint()?,
+                message::LOG_TERM => raw.log_term = reader.varint()?,
+                message::INDEX => raw.index = reader.varint()?,
+                message::COMMIT => raw.commit = reader.varint()?,
+                message::SNAPSHOT => raw.snapshot.get_or_insert_default().merge(reader.message()?)?,
+                message::REJECT => raw.reject = reader.bool()?,
+                message::REJECT_HINT => raw.reject_hint = reader.varint()?,
+                message::CONTEXT => raw.context = reader.bytes()?,
+                // Local to a node of etcd.
+                message::VOTE => drop(reader.varint()?),
+                message::RESPONSES => {
+                    reader.bytes()?;
+                    raw.has_responses = true;
+                }
+                message::READ_ID => raw.read_id = reader.varint()?,
+                message::LEASE_READ => raw.lease_read = reader.bool()?,
+                message::RELIED_MATCH => raw.relied_match = reader.varint()?,
+                message::PRIORITY => raw.priority = reader.sint64()?,
+                message::COMMIT_INDEX => raw.commit_index = reader.varint()?,
+                message::COMMIT_TERM => raw.commit_term = reader.varint()?,
+                message::RELIED_TERM => raw.relied_term = reader.varint()?,
+                message::SNAPSHOT_AT_LEAST => raw.snapshot_at_least = reader.varint()?,
+                key => reader.other(key, message::has)?,
+            }
+        }
+    }
+
+    fn message(&mut self, source: &Bytes) -> Result<Message> {
+        if self.has_responses {
+            return Err(DecodeError::Responses);
+        }
+        if !numbers::MESSAGE_TYPES.contains(&self.kind) {
+            return Err(DecodeError::UnknownMessageType(self.kind));
+        }
+        let term = term(self.term)?;
+        let body = self.body(source)?;
+        let from = NodeId::new(self.from).ok_or(DecodeError::NoSender)?;
+        let to = NodeId::new(self.to).ok_or(DecodeError::NoReceiver)?;
+        match body {
+            Body::Propose(_) | Body::ReadIndex(_) if !term.is_zero() => {
+                return Err(DecodeError::UnexpectedTerm);
+            }
+            // An application that asks an etcd node's leader for a transfer sends no term.
+            Body::Propose(_) | Body::ReadIndex(_) | Body::TransferLeader(_) => {}
+            Body::AppendEntries(_)
+            | Body::AppendEntriesReply(_)
+            | Body::RequestVote(_)
+            | Body::RequestVoteReply(_)
+            | Body::PreVote(_)
+            | Body::PreVoteReply(_)
+            | Body::InstallSnapshot(_)
+            | Body::Heartbeat(_)
+            | Body::HeartbeatReply(_)
+            | Body::TimeoutNow
+            | Body::ReadIndexReply(_) => {
+                if term.is_zero() {
+                    return Err(DecodeError::NoTerm);
+                }
+            }
+        }
+        Ok(Message { from, to, term, body })
+    }
+
+    fn body(&mut self, source: &Bytes) -> Result<Body> {
+        Ok(match self.kind {
+            message_type::PROP => {
+                Body::Propose(Propose { entries: self.entries.read(|raw| raw.proposal(source))? })
+            }
+            message_type::APP => Body::AppendEntries(AppendEntries {
+                prev: position(self.log_term, self.index)?,
+                entries: self.entries.read(|raw| raw.entry(source))?,
+                commit: index(self.commit)?,
+            }),
+            message_type::APP_RESP => Body::AppendEntriesReply(self.append_entries_reply()?),
+            message_type::VOTE => Body::RequestVote(self.request_vote()?),
+            message_type::VOTE_RESP => Body::RequestVoteReply(self.vote_reply()?),
+            message_type::PRE_VOTE => Body::PreVote(self.request_vote()?),
+            message_type::PRE_VOTE_RESP => Body::PreVoteReply(self.vote_reply()?),
+            message_type::SNAP => {
+                let raw = self.snapshot.take().ok_or(DecodeError::NoSnapshot)?;
+                let snapshot = raw.snapshot(source)?;
+                if snapshot.metadata.index.is_zero() {
+                    return Err(DecodeError::NoSnapshot);
+                }
+                Body::InstallSnapshot(InstallSnapshot { snapshot }.into())
+            }
+            message_type::HEARTBEAT => Body::Heartbeat(Heartbeat {
+                commit: index(self.commit)?,
+                relied: position(self.relied_term, self.relied_match)?,
+                context: source.slice_ref(self.context),
+            }),
+            message_type::HEARTBEAT_RESP => {
+                Body::HeartbeatReply(HeartbeatReply { context: source.slice_ref(self.context) })
+            }
+            message_type::TRANSFER_LEADER => Body::TransferLeader(TransferLeader {
+                transferee: NodeId::new(self.from).ok_or(DecodeError::NoTransferee)?,
+            }),
+            message_type::TIMEOUT_NOW => Body::TimeoutNow,
+            message_type::READ_INDEX => Body::ReadIndex(ReadIndex {
+                id: self.read_id,
+                context: self.read_context(source)?,
+                lease: self.lease_read,
+            }),
+            message_type::READ_INDEX_RESP => Body::ReadIndexReply(ReadIndexReply {
+                id: self.read_id,
+                context: self.read_context(source)?,
+                index: index(self.index)?,
+            }),
+            local => return Err(DecodeError::LocalMessage(local)),
+        })
+    }
+
+    fn request_vote(&self) -> Result<RequestVote> {
+        Ok(RequestVote {
+            last: position(self.log_term, self.index)?,
+            by_transfer: self.context == CAMPAIGN_TRANSFER,
+            priority: self.priority,
+        })
+    }
+
+    fn append_entries_reply(&self) -> Result<AppendEntriesReply> {
+        let wanted = index(self.snapshot_at_least)?;
+        Ok(match self.reject {
+            false => AppendEntriesReply::Accepted { index: index(self.index)? },
+            true if wanted.is_zero() => AppendEntriesReply::Rejected {
+                rejected: index(self.index)?,
+                hint: position(self.log_term, self.reject_hint)?,
+            },
+            true => AppendEntriesReply::SnapshotWanted { at_least: wanted },
+        })
+    }
+
+    fn vote_reply(&self) -> Result<VoteReply> {
+        if !self.reject {
+            return Ok(VoteReply::Granted);
+        }
+        Ok(VoteReply::Refused { commit: position(self.commit_term, self.commit_index)? })
+    }
+
+    /// The caller's bytes in a read request and in its answer: the data of the only entry, whose other fields
+    /// say nothing.
+    fn read_context(&self, source: &Bytes) -> Result<Bytes> {
+        if self.entries.count != 1 {
+            return Err(DecodeError::NotOneContext(self.entries.count));
+        }
+        let entry = { self.entries }.next()?;
+        Ok(source.slice_ref(entry.data.unwrap_or_default()))
+    }
+}
+
+/// Does the body come from a message whose entries are read?
+fn carries_entries(body: &Body) -> bool {
     match body {
-        Body::Propose(_) | Body::ReadIndex(_) if !term.is_zero() => return Err(DecodeError::UnexpectedTerm),
-        // An application that asks an etcd node's leader for a transfer sends no term.
-        Body::Propose(_) | Body::ReadIndex(_) | Body::TransferLeader(_) => {}
-        Body::AppendEntries(_)
-        | Body::AppendEntriesReply(_)
+        Body::Propose(_) | Body::AppendEntries(_) | Body::ReadIndex(_) | Body::ReadIndexReply(_) => true,
+        Body::AppendEntriesReply(_)
         | Body::RequestVote(_)
         | Body::RequestVoteReply(_)
         | Body::PreVote(_)
@@ -46,274 +309,328 @@ pub fn decode_message(bytes: Bytes) -> Result<Message> {
         | Body::InstallSnapshot(_)
         | Body::Heartbeat(_)
         | Body::HeartbeatReply(_)
-        | Body::TimeoutNow
-        | Body::ReadIndexReply(_) => {
-            if term.is_zero() {
-                return Err(DecodeError::NoTerm);
+        | Body::TransferLeader(_)
+        | Body::TimeoutNow => false,
+    }
+}
+
+/// Where the entries of a message lie.
+#[derive(Clone, Copy, Default)]
+struct RawEntries<'a> {
+    /// Stands in front of those that weren't read yet.
+    reader: Reader<'a>,
+    count: usize,
+}
+
+impl<'a> RawEntries<'a> {
+    /// There is one more, whose key stands here.
+    #[inline]
+    fn note(&mut self, here: Reader<'a>) {
+        if self.count == 0 {
+            self.reader = here;
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// The next one. Between two of them there may be other fields.
+    #[inline]
+    fn next(&mut self) -> Result<RawEntry<'a>, Flaw> {
+        loop {
+            match self.reader.key()?.ok_or(Flaw::Truncated)? {
+                message::ENTRIES => return RawEntry::read(self.reader.message()?),
+                key => self.reader.pass(key)?,
             }
         }
     }
-    Ok(Message { from, to, term, body })
+
+    fn check(mut self) -> Result<(), Flaw> {
+        (0..self.count).try_for_each(|_| self.next().map(drop))
+    }
+
+    fn read(mut self, entry: impl Fn(RawEntry<'a>) -> Result<Entry>) -> Result<Entries> {
+        Entries::generate(self.count, || entry(self.next()?))
+    }
 }
 
-/// Reads an entry, as it stands in a log.
-pub fn decode_entry(bytes: Bytes) -> Result<Entry> {
-    entry(raftpb::Entry::decode(bytes).map_err(malformed)?)
+/// What the fields of an entry hold. This is the one place where a field that is missing isn't one that is zero.
+#[derive(Default)]
+struct RawEntry<'a> {
+    kind: Option<i32>,
+    term: u64,
+    index: u64,
+    data: Option<&'a [u8]>,
 }
 
-/// Reads a hard state.
-pub fn decode_hard_state(bytes: Bytes) -> Result<HardState> {
-    let raw = raftpb::HardState::decode(bytes).map_err(malformed)?;
-    Ok(HardState { term: term(raw.term)?, vote: raw.vote.and_then(NodeId::new), commit: index(raw.commit)? })
+impl<'a> RawEntry<'a> {
+    #[inline]
+    fn read(mut reader: Reader<'a>) -> Result<RawEntry<'a>, Flaw> {
+        let mut raw = RawEntry::default();
+        while let Some(key) = reader.key()? {
+            match key {
+                entry::TYPE => raw.kind = Some(reader.int32()?),
+                entry::TERM => raw.term = reader.varint()?,
+                entry::INDEX => raw.index = reader.varint()?,
+                entry::DATA => raw.data = Some(reader.bytes()?),
+                key => reader.other(key, entry::has)?,
+            }
+        }
+        Ok(raw)
+    }
+
+    #[inline]
+    fn entry(&self, source: &Bytes) -> Result<Entry> {
+        Ok(Entry {
+            term: term(self.term)?,
+            index: index(self.index)?,
+            payload: payload(self.kind, self.data, source)?,
+        })
+    }
+
+    /// An entry that has no place in the log yet: a client's, though it may have no data.
+    fn proposal(&self, source: &Bytes) -> Result<Entry> {
+        let data = Some(self.data.unwrap_or_default());
+        Ok(Entry { payload: payload(self.kind, data, source)?, ..Entry::default() })
+    }
 }
 
-/// Reads a configuration.
-pub fn decode_conf_state(bytes: Bytes) -> Result<ConfState> {
-    conf_state(raftpb::ConfState::decode(bytes).map_err(malformed)?)
-}
-
-/// Reads a snapshot, which may be the empty one.
-pub fn decode_snapshot(bytes: Bytes) -> Result<Snapshot> {
-    snapshot(raftpb::Snapshot::decode(bytes).map_err(malformed)?)
-}
-
-/// Reads a membership change in the older format: the data of an entry of that kind. No bytes are the
-/// default.
-pub fn decode_conf_change(bytes: Bytes) -> Result<ConfChange> {
-    let raw = raftpb::ConfChange::decode(bytes).map_err(|_| DecodeError::MalformedConfChange)?;
-    Ok(ConfChange {
-        id: raw.id.unwrap_or_default(),
-        kind: conf_change_kind(raw.r#type)?,
-        node: raw.node_id.and_then(NodeId::new),
-        context: raw.context.unwrap_or_default(),
+/// An entry without data is a leader's own, and which one is told by its type.
+#[inline]
+fn payload(kind: Option<i32>, data: Option<&[u8]>, source: &Bytes) -> Result<Payload> {
+    Ok(match (kind.unwrap_or_default(), data) {
+        (entry_type::NORMAL, Some(data)) => Payload::Normal(source.slice_ref(data)),
+        (entry_type::NORMAL, None) if kind.is_some() => Payload::RefusedChange,
+        (entry_type::NORMAL, None) => Payload::TermStart,
+        (entry_type::CONF_CHANGE, data) => {
+            Payload::ConfChange(Arc::new(read_conf_change(data.unwrap_or_default(), source)?))
+        }
+        (entry_type::CONF_CHANGE_V2, Some(data)) => {
+            Payload::ConfChangeV2(Arc::new(read_conf_change_v2(data, source)?))
+        }
+        (entry_type::CONF_CHANGE_V2, None) => Payload::LeaveJoint,
+        (unknown, _) => return Err(DecodeError::UnknownEntryType(unknown)),
     })
 }
 
-/// Reads a membership change in the newer format: the data of an entry of that kind. No bytes are the
-/// default, which leaves the joint configuration.
-pub fn decode_conf_change_v2(bytes: Bytes) -> Result<ConfChangeV2> {
-    let raw = raftpb::ConfChangeV2::decode(bytes).map_err(|_| DecodeError::MalformedConfChange)?;
-    let transition = raw.transition.unwrap_or_default();
-    let mut changes = Vec::with_capacity(raw.changes.len());
-    for single in raw.changes {
-        changes.push(ConfChangeSingle {
-            kind: conf_change_kind(single.r#type)?,
-            node: single.node_id.and_then(NodeId::new),
-        });
+/// What the fields of a membership change in the older format hold.
+#[derive(Default)]
+struct RawConfChange<'a> {
+    id: u64,
+    kind: i32,
+    node_id: u64,
+    context: &'a [u8],
+}
+
+impl<'a> RawConfChange<'a> {
+    fn read(mut reader: Reader<'a>) -> Result<RawConfChange<'a>, Flaw> {
+        let mut raw = RawConfChange::default();
+        while let Some(key) = reader.key()? {
+            match key {
+                conf_change::ID => raw.id = reader.varint()?,
+                conf_change::TYPE => raw.kind = reader.int32()?,
+                conf_change::NODE_ID => raw.node_id = reader.varint()?,
+                conf_change::CONTEXT => raw.context = reader.bytes()?,
+                key => reader.other(key, conf_change::has)?,
+            }
+        }
+        Ok(raw)
+    }
+}
+
+fn read_conf_change(data: &[u8], source: &Bytes) -> Result<ConfChange> {
+    let raw = RawConfChange::read(Reader::new(data)).map_err(DecodeError::MalformedConfChange)?;
+    Ok(ConfChange {
+        id: raw.id,
+        kind: conf_change_kind(raw.kind).map_err(DecodeError::UnknownConfChangeType)?,
+        node: NodeId::new(raw.node_id),
+        context: source.slice_ref(raw.context),
+    })
+}
+
+/// What the fields of a membership change in the newer format hold.
+#[derive(Default)]
+struct RawConfChangeV2<'a> {
+    transition: i32,
+    changes: Vec<ConfChangeSingle>,
+    /// What the first of the steps that we don't know does.
+    unknown: Option<i32>,
+    context: &'a [u8],
+}
+
+impl<'a> RawConfChangeV2<'a> {
+    fn read(mut reader: Reader<'a>) -> Result<RawConfChangeV2<'a>, Flaw> {
+        let mut raw = RawConfChangeV2::default();
+        while let Some(key) = reader.key()? {
+            match key {
+                conf_change_v2::TRANSITION => raw.transition = reader.int32()?,
+                conf_change_v2::CHANGES => raw.read_single(reader.message()?)?,
+                conf_change_v2::CONTEXT => raw.context = reader.bytes()?,
+                key => reader.other(key, conf_change_v2::has)?,
+            }
+        }
+        Ok(raw)
+    }
+
+    fn read_single(&mut self, mut reader: Reader<'_>) -> Result<(), Flaw> {
+        let (mut kind, mut node_id) = (0, 0);
+        while let Some(key) = reader.key()? {
+            match key {
+                conf_change_single::TYPE => kind = reader.int32()?,
+                conf_change_single::NODE_ID => node_id = reader.varint()?,
+                key => reader.other(key, conf_change_single::has)?,
+            }
+        }
+        match conf_change_kind(kind) {
+            Ok(kind) => self.changes.push(ConfChangeSingle { kind, node: NodeId::new(node_id) }),
+            Err(unknown) => self.unknown = self.unknown.or(Some(unknown)),
+        }
+        Ok(())
+    }
+}
+
+fn read_conf_change_v2(data: &[u8], source: &Bytes) -> Result<ConfChangeV2> {
+    let raw = RawConfChangeV2::read(Reader::new(data)).map_err(DecodeError::MalformedConfChange)?;
+    if let Some(unknown) = raw.unknown {
+        return Err(DecodeError::UnknownConfChangeType(unknown));
     }
     Ok(ConfChangeV2 {
-        transition: match raftpb::ConfChangeTransition::try_from(transition) {
-            Ok(raftpb::ConfChangeTransition::Auto) => ConfChangeTransition::Auto,
-            Ok(raftpb::ConfChangeTransition::JointImplicit) => ConfChangeTransition::JointImplicit,
-            Ok(raftpb::ConfChangeTransition::JointExplicit) => ConfChangeTransition::JointExplicit,
-            Err(_) => return Err(DecodeError::UnknownTransition(transition)),
+        transition: match raw.transition {
+            conf_change_transition::AUTO => ConfChangeTransition::Auto,
+            conf_change_transition::JOINT_IMPLICIT => ConfChangeTransition::JointImplicit,
+            conf_change_transition::JOINT_EXPLICIT => ConfChangeTransition::JointExplicit,
+            unknown => return Err(DecodeError::UnknownTransition(unknown)),
         },
-        changes,
-        context: raw.context.unwrap_or_default(),
+        changes: raw.changes,
+        context: source.slice_ref(raw.context),
     })
 }
 
-/// Drops what prost says: it says it in a string.
-fn malformed(_: prost::DecodeError) -> DecodeError {
-    DecodeError::Malformed
+/// What happens to a node, or the number if it is none that we know.
+fn conf_change_kind(raw: i32) -> Result<ConfChangeKind, i32> {
+    Ok(match raw {
+        conf_change_type::ADD_NODE => ConfChangeKind::AddVoter,
+        conf_change_type::REMOVE_NODE => ConfChangeKind::Remove,
+        conf_change_type::UPDATE_NODE => ConfChangeKind::Update,
+        conf_change_type::ADD_LEARNER_NODE => ConfChangeKind::AddLearner,
+        unknown => return Err(unknown),
+    })
 }
 
-fn message_type(raw: Option<i32>) -> Result<MessageType> {
-    let raw = raw.unwrap_or_default();
-    MessageType::try_from(raw).map_err(|_| DecodeError::UnknownMessageType(raw))
+/// What the fields of a snapshot hold, and those of its metadata.
+#[derive(Default)]
+struct RawSnapshot<'a> {
+    data: &'a [u8],
+    conf_state: RawConfState,
+    index: u64,
+    term: u64,
 }
 
-fn body(kind: MessageType, raw: raftpb::Message) -> Result<Body> {
-    Ok(match kind {
-        MessageType::MsgProp => Body::Propose(Propose { entries: proposals(raw.entries)? }),
-        MessageType::MsgApp => Body::AppendEntries(AppendEntries {
-            prev: position(raw.log_term, raw.index)?,
-            entries: entries(raw.entries)?,
-            commit: index(raw.commit)?,
-        }),
-        MessageType::MsgAppResp => Body::AppendEntriesReply(append_entries_reply(&raw)?),
-        MessageType::MsgVote => Body::RequestVote(request_vote(&raw)?),
-        MessageType::MsgVoteResp => Body::RequestVoteReply(vote_reply(&raw)?),
-        MessageType::MsgPreVote => Body::PreVote(request_vote(&raw)?),
-        MessageType::MsgPreVoteResp => Body::PreVoteReply(vote_reply(&raw)?),
-        MessageType::MsgSnap => {
-            let snapshot = snapshot(raw.snapshot.unwrap_or_default())?;
-            if snapshot.metadata.index.is_zero() {
-                return Err(DecodeError::NoSnapshot);
+impl<'a> RawSnapshot<'a> {
+    fn merge(&mut self, mut reader: Reader<'a>) -> Result<(), Flaw> {
+        while let Some(key) = reader.key()? {
+            match key {
+                snapshot::DATA => self.data = reader.bytes()?,
+                snapshot::METADATA => self.merge_metadata(reader.message()?)?,
+                key => reader.other(key, snapshot::has)?,
             }
-            Body::InstallSnapshot(InstallSnapshot { snapshot }.into())
         }
-        MessageType::MsgHeartbeat => Body::Heartbeat(Heartbeat {
-            commit: index(raw.commit)?,
-            relied: position(raw.relied_term, raw.relied_match)?,
-            context: raw.context.unwrap_or_default(),
-        }),
-        MessageType::MsgHeartbeatResp => {
-            Body::HeartbeatReply(HeartbeatReply { context: raw.context.unwrap_or_default() })
-        }
-        MessageType::MsgTransferLeader => Body::TransferLeader(TransferLeader {
-            transferee: raw.from.and_then(NodeId::new).ok_or(DecodeError::NoTransferee)?,
-        }),
-        MessageType::MsgTimeoutNow => Body::TimeoutNow,
-        MessageType::MsgReadIndex => Body::ReadIndex(ReadIndex {
-            id: raw.read_id.unwrap_or_default(),
-            context: read_context(raw.entries)?,
-            lease: raw.lease_read.unwrap_or_default(),
-        }),
-        MessageType::MsgReadIndexResp => Body::ReadIndexReply(ReadIndexReply {
-            id: raw.read_id.unwrap_or_default(),
-            context: read_context(raw.entries)?,
-            index: index(raw.index)?,
-        }),
-        MessageType::MsgHup
-        | MessageType::MsgBeat
-        | MessageType::MsgUnreachable
-        | MessageType::MsgSnapStatus
-        | MessageType::MsgCheckQuorum
-        | MessageType::MsgStorageAppend
-        | MessageType::MsgStorageAppendResp
-        | MessageType::MsgStorageApply
-        | MessageType::MsgStorageApplyResp
-        | MessageType::MsgForgetLeader => return Err(DecodeError::LocalMessage(kind.into())),
-    })
-}
-
-fn term(raw: Option<u64>) -> Result<Term> {
-    let term = Term::new(raw.unwrap_or_default());
-    if term > Term::LIMIT { Err(DecodeError::TermPastLimit(term.get())) } else { Ok(term) }
-}
-
-fn index(raw: Option<u64>) -> Result<Index> {
-    let index = Index::new(raw.unwrap_or_default());
-    if index > Index::LIMIT { Err(DecodeError::IndexPastLimit(index.get())) } else { Ok(index) }
-}
-
-fn position(raw_term: Option<u64>, raw_index: Option<u64>) -> Result<LogPosition> {
-    Ok(LogPosition { term: term(raw_term)?, index: index(raw_index)? })
-}
-
-fn request_vote(raw: &raftpb::Message) -> Result<RequestVote> {
-    Ok(RequestVote {
-        last: position(raw.log_term, raw.index)?,
-        by_transfer: raw.context.as_deref() == Some(CAMPAIGN_TRANSFER),
-        priority: raw.priority.unwrap_or_default(),
-    })
-}
-
-fn append_entries_reply(raw: &raftpb::Message) -> Result<AppendEntriesReply> {
-    let wanted = index(raw.snapshot_at_least)?;
-    Ok(match raw.reject.unwrap_or_default() {
-        false => AppendEntriesReply::Accepted { index: index(raw.index)? },
-        true if wanted.is_zero() => AppendEntriesReply::Rejected {
-            rejected: index(raw.index)?,
-            hint: position(raw.log_term, raw.reject_hint)?,
-        },
-        true => AppendEntriesReply::SnapshotWanted { at_least: wanted },
-    })
-}
-
-fn vote_reply(raw: &raftpb::Message) -> Result<VoteReply> {
-    if !raw.reject.unwrap_or_default() {
-        return Ok(VoteReply::Granted);
+        Ok(())
     }
-    Ok(VoteReply::Refused { commit: position(raw.commit_term, raw.commit_index)? })
+
+    fn merge_metadata(&mut self, mut reader: Reader<'a>) -> Result<(), Flaw> {
+        while let Some(key) = reader.key()? {
+            match key {
+                snapshot_metadata::CONF_STATE => self.conf_state.merge(reader.message()?)?,
+                snapshot_metadata::INDEX => self.index = reader.varint()?,
+                snapshot_metadata::TERM => self.term = reader.varint()?,
+                key => reader.other(key, snapshot_metadata::has)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(self, source: &Bytes) -> Result<Snapshot> {
+        Ok(Snapshot {
+            metadata: SnapshotMetadata {
+                conf_state: self.conf_state.conf_state()?,
+                index: index(self.index)?,
+                term: term(self.term)?,
+            },
+            data: source.slice_ref(self.data),
+        })
+    }
 }
 
-/// An entry without data is a leader's own, and which one is told by its type: this is the one place where a field that is
-/// missing isn't one that is zero.
-fn payload(kind: Option<i32>, data: Option<Bytes>) -> Result<Payload> {
-    let number = kind.unwrap_or_default();
-    let Ok(known) = raftpb::EntryType::try_from(number) else {
-        return Err(DecodeError::UnknownEntryType(number));
+/// What the fields of a configuration hold.
+#[derive(Default)]
+struct RawConfState {
+    state: ConfState,
+    /// One of the lists has a node zero.
+    has_zero: bool,
+}
+
+impl RawConfState {
+    fn merge(&mut self, mut reader: Reader<'_>) -> Result<(), Flaw> {
+        while let Some(key) = reader.key()? {
+            let has_zero = match key {
+                conf_state::VOTERS | conf_state::PACKED_VOTERS => {
+                    read_nodes(key, &mut reader, &mut self.state.voters)?
+                }
+                conf_state::LEARNERS | conf_state::PACKED_LEARNERS => {
+                    read_nodes(key, &mut reader, &mut self.state.learners)?
+                }
+                conf_state::VOTERS_OUTGOING | conf_state::PACKED_VOTERS_OUTGOING => {
+                    read_nodes(key, &mut reader, &mut self.state.voters_outgoing)?
+                }
+                conf_state::LEARNERS_NEXT | conf_state::PACKED_LEARNERS_NEXT => {
+                    read_nodes(key, &mut reader, &mut self.state.learners_next)?
+                }
+                conf_state::AUTO_LEAVE => {
+                    self.state.auto_leave = reader.bool()?;
+                    false
+                }
+                key => {
+                    reader.other(key, conf_state::has)?;
+                    false
+                }
+            };
+            self.has_zero |= has_zero;
+        }
+        Ok(())
+    }
+
+    fn conf_state(self) -> Result<ConfState> {
+        if self.has_zero { Err(DecodeError::ZeroInConfState) } else { Ok(self.state) }
+    }
+}
+
+/// Reads one number of a list, or as many as are packed behind its key. Returns whether one is zero, which is no node.
+fn read_nodes(key: Key, reader: &mut Reader<'_>, nodes: &mut Vec<NodeId>) -> Result<bool, Flaw> {
+    let mut has_zero = false;
+    let mut push = |id| match NodeId::new(id) {
+        Some(node) => nodes.push(node),
+        None => has_zero = true,
     };
-    Ok(match (known, data) {
-        (raftpb::EntryType::EntryNormal, Some(data)) => Payload::Normal(data),
-        (raftpb::EntryType::EntryNormal, None) if kind.is_some() => Payload::RefusedChange,
-        (raftpb::EntryType::EntryNormal, None) => Payload::TermStart,
-        (raftpb::EntryType::EntryConfChange, data) => {
-            Payload::ConfChange(Arc::new(decode_conf_change(data.unwrap_or_default())?))
+    if key.is_delimited() {
+        let mut packed = reader.message()?;
+        while !packed.is_at_end() {
+            push(packed.varint()?);
         }
-        (raftpb::EntryType::EntryConfChangeV2, Some(data)) => {
-            Payload::ConfChangeV2(Arc::new(decode_conf_change_v2(data)?))
-        }
-        (raftpb::EntryType::EntryConfChangeV2, None) => Payload::LeaveJoint,
-    })
-}
-
-fn entry(raw: raftpb::Entry) -> Result<Entry> {
-    Ok(Entry { term: term(raw.term)?, index: index(raw.index)?, payload: payload(raw.r#type, raw.data)? })
-}
-
-/// An entry that has no place in the log yet: a client's, though it may have no data.
-fn proposal(raw: raftpb::Entry) -> Result<Entry> {
-    let data = Some(raw.data.unwrap_or_default());
-    entry(raftpb::Entry { term: None, index: None, data, ..raw })
-}
-
-fn entries(raw: Vec<raftpb::Entry>) -> Result<Entries> {
-    convert(raw, entry)
-}
-
-fn proposals(raw: Vec<raftpb::Entry>) -> Result<Entries> {
-    convert(raw, proposal)
-}
-
-/// A loop and not `collect`, which through a `Result` can't know how many there will be and would grow as
-/// it goes.
-fn convert(raw: Vec<raftpb::Entry>, one: fn(raftpb::Entry) -> Result<Entry>) -> Result<Entries> {
-    let mut entries = Vec::with_capacity(raw.len());
-    for raw in raw {
-        entries.push(one(raw)?);
+    } else {
+        push(reader.varint()?);
     }
-    Ok(entries.into())
+    Ok(has_zero)
 }
 
-/// The caller's bytes in a read request and in its answer: the data of the only entry, whose other fields
-/// say nothing.
-fn read_context(raw: Vec<raftpb::Entry>) -> Result<Bytes> {
-    match <[raftpb::Entry; 1]>::try_from(raw) {
-        Ok([entry]) => Ok(entry.data.unwrap_or_default()),
-        Err(raw) => Err(DecodeError::NotOneContext(raw.len())),
-    }
+fn term(raw: u64) -> Result<Term> {
+    let term = Term::new(raw);
+    if term > Term::LIMIT { Err(DecodeError::TermPastLimit(raw)) } else { Ok(term) }
 }
 
-fn conf_change_kind(raw: Option<i32>) -> Result<ConfChangeKind> {
-    let raw = raw.unwrap_or_default();
-    Ok(match raftpb::ConfChangeType::try_from(raw) {
-        Ok(raftpb::ConfChangeType::ConfChangeAddNode) => ConfChangeKind::AddVoter,
-        Ok(raftpb::ConfChangeType::ConfChangeRemoveNode) => ConfChangeKind::Remove,
-        Ok(raftpb::ConfChangeType::ConfChangeUpdateNode) => ConfChangeKind::Update,
-        Ok(raftpb::ConfChangeType::ConfChangeAddLearnerNode) => ConfChangeKind::AddLearner,
-        Err(_) => return Err(DecodeError::UnknownConfChangeType(raw)),
-    })
+fn index(raw: u64) -> Result<Index> {
+    let index = Index::new(raw);
+    if index > Index::LIMIT { Err(DecodeError::IndexPastLimit(raw)) } else { Ok(index) }
 }
 
-fn snapshot(raw: raftpb::Snapshot) -> Result<Snapshot> {
-    let metadata = raw.metadata.unwrap_or_default();
-    Ok(Snapshot {
-        metadata: SnapshotMetadata {
-            conf_state: conf_state(metadata.conf_state.unwrap_or_default())?,
-            index: index(metadata.index)?,
-            term: term(metadata.term)?,
-        },
-        data: raw.data.unwrap_or_default(),
-    })
-}
-
-fn conf_state(raw: raftpb::ConfState) -> Result<ConfState> {
-    Ok(ConfState {
-        voters: nodes(&raw.voters)?,
-        learners: nodes(&raw.learners)?,
-        voters_outgoing: nodes(&raw.voters_outgoing)?,
-        learners_next: nodes(&raw.learners_next)?,
-        auto_leave: raw.auto_leave.unwrap_or_default(),
-    })
-}
-
-fn nodes(raw: &[u64]) -> Result<Vec<NodeId>> {
-    let mut nodes = Vec::with_capacity(raw.len());
-    for id in raw {
-        nodes.push(NodeId::new(*id).ok_or(DecodeError::ZeroInConfState)?);
-    }
-    Ok(nodes)
+fn position(raw_term: u64, raw_index: u64) -> Result<LogPosition> {
+    Ok(LogPosition { term: term(raw_term)?, index: index(raw_index)? })
 }

@@ -1,290 +1,402 @@
 //! Typed → bytes.
 //!
+//! Each message says once which fields it has, to a [`Sink`]; one sink counts, the other writes. So a buffer is made as large as
+//! it will be before it is written to, and what nests is counted before it is written.
+//!
 //! What is written when it is zero: the fields that [`Entry::encoded_len`] counts, the type of a message,
 //! and all of what goes to disk (hard state, configuration, snapshot), which thereby has the bytes that
 //! etcd would write.
 //!
 //! [`Entry::encoded_len`]: crate::Entry::encoded_len
 
-use alloc::vec::Vec;
-
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::CAMPAIGN_TRANSFER;
-use super::raftpb::{self, MessageType};
+use super::numbers::{
+    Key, conf_change, conf_change_single, conf_change_transition, conf_change_type, conf_change_v2,
+    conf_state, entry, entry_type, hard_state, message, message_type, snapshot, snapshot_metadata,
+};
 use crate::{
-    AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeTransition, ConfChangeV2, ConfState,
-    Entry, HardState, LogPosition, Message, NodeId, Payload, RequestVote, Snapshot, VoteReply,
+    AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeSingle, ConfChangeTransition,
+    ConfChangeV2, ConfState, Entry, HardState, LogPosition, Message, NodeId, Payload, RequestVote, Snapshot,
+    SnapshotMetadata, VoteReply,
 };
 
 /// Appends a message to the buffer.
 ///
 /// In a [`Body::TransferLeader`] the sender is lost, as in etcd: the transferee stands in its place.
 pub fn encode_message(message: &Message, buf: &mut BytesMut) {
-    let common = raftpb::Message {
-        to: Some(message.to.get()),
-        from: Some(message.from.get()),
-        term: unless_zero(message.term.get()),
-        ..raftpb::Message::default()
-    };
-    put(&with_body(common, &message.body), buf);
+    append(message, buf);
 }
 
 /// Appends an entry to the buffer: [`Entry::encoded_len`] bytes.
 pub fn encode_entry(entry: &Entry, buf: &mut BytesMut) {
-    put(&raw_entry(entry), buf);
+    append(entry, buf);
 }
 
 /// Appends a hard state to the buffer.
 pub fn encode_hard_state(state: &HardState, buf: &mut BytesMut) {
-    let raw = raftpb::HardState {
-        term: Some(state.term.get()),
-        vote: Some(number(state.vote)),
-        commit: Some(state.commit.get()),
-    };
-    put(&raw, buf);
+    append(state, buf);
 }
 
 /// Appends a configuration to the buffer.
 pub fn encode_conf_state(state: &ConfState, buf: &mut BytesMut) {
-    put(&raw_conf_state(state), buf);
+    append(state, buf);
 }
 
 /// Appends a snapshot to the buffer.
 pub fn encode_snapshot(snapshot: &Snapshot, buf: &mut BytesMut) {
-    put(&raw_snapshot(snapshot), buf);
+    append(snapshot, buf);
 }
 
 /// Appends a membership change in the older format to the buffer.
 pub fn encode_conf_change(change: &ConfChange, buf: &mut BytesMut) {
-    put(&raw_conf_change(change), buf);
+    append(change, buf);
 }
 
 /// Appends a membership change in the newer format to the buffer.
 pub fn encode_conf_change_v2(change: &ConfChangeV2, buf: &mut BytesMut) {
-    put(&raw_conf_change_v2(change), buf);
+    append(change, buf);
 }
 
-fn put(raw: &impl prost::Message, buf: &mut BytesMut) {
-    buf.reserve(raw.encoded_len());
-    // The only error is a buffer that is too short, and this one grows.
-    let _ = raw.encode(buf);
+fn append(fields: &impl Fields, buf: &mut BytesMut) {
+    buf.reserve(len(fields));
+    fields.put(buf);
 }
 
-fn unless_zero(number: u64) -> Option<u64> {
-    (number != 0).then_some(number)
+/// The length of a message, without that of what tells its length.
+fn len(fields: &impl Fields) -> usize {
+    let mut len = Length(0);
+    fields.put(&mut len);
+    len.0
 }
 
-fn unless_empty(bytes: &Bytes) -> Option<Bytes> {
-    (!bytes.is_empty()).then(|| bytes.clone())
+/// What has fields.
+trait Fields {
+    /// Puts them, in the order of their numbers.
+    fn put(&self, sink: &mut impl Sink);
 }
 
-fn number(node: Option<NodeId>) -> u64 {
-    node.map_or(0, NodeId::get)
-}
+/// Takes fields.
+trait Sink: Sized {
+    fn number(&mut self, key: Key, number: u64);
+    fn bytes(&mut self, key: Key, bytes: &[u8]);
+    fn message(&mut self, key: Key, fields: &impl Fields);
 
-fn with_body(common: raftpb::Message, body: &Body) -> raftpb::Message {
-    let kind = |kind: MessageType| Some(kind.into());
-    match body {
-        Body::Propose(propose) => raftpb::Message {
-            r#type: kind(MessageType::MsgProp),
-            entries: raw_entries(&propose.entries),
-            ..common
-        },
-        Body::AppendEntries(append) => raftpb::Message {
-            r#type: kind(MessageType::MsgApp),
-            log_term: unless_zero(append.prev.term.get()),
-            index: unless_zero(append.prev.index.get()),
-            entries: raw_entries(&append.entries),
-            commit: unless_zero(append.commit.get()),
-            ..common
-        },
-        Body::AppendEntriesReply(reply) => {
-            append_entries_reply(raftpb::Message { r#type: kind(MessageType::MsgAppResp), ..common }, reply)
+    fn enumeration(&mut self, key: Key, value: i32) {
+        self.number(key, u64::from(value.unsigned_abs()));
+    }
+
+    fn bool(&mut self, key: Key, value: bool) {
+        self.number(key, u64::from(value));
+    }
+
+    fn node(&mut self, key: Key, node: Option<NodeId>) {
+        self.number(key, node.map_or(0, NodeId::get));
+    }
+
+    fn number_unless_zero(&mut self, key: Key, number: u64) {
+        if number != 0 {
+            self.number(key, number);
         }
-        Body::RequestVote(request) => {
-            request_vote(raftpb::Message { r#type: kind(MessageType::MsgVote), ..common }, request)
+    }
+
+    fn bytes_unless_empty(&mut self, key: Key, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.bytes(key, bytes);
         }
-        Body::RequestVoteReply(reply) => {
-            vote_reply(raftpb::Message { r#type: kind(MessageType::MsgVoteResp), ..common }, *reply)
-        }
-        Body::PreVote(request) => {
-            request_vote(raftpb::Message { r#type: kind(MessageType::MsgPreVote), ..common }, request)
-        }
-        Body::PreVoteReply(reply) => {
-            vote_reply(raftpb::Message { r#type: kind(MessageType::MsgPreVoteResp), ..common }, *reply)
-        }
-        Body::InstallSnapshot(install) => raftpb::Message {
-            r#type: kind(MessageType::MsgSnap),
-            snapshot: Some(raw_snapshot(&install.snapshot)),
-            ..common
-        },
-        Body::Heartbeat(heartbeat) => raftpb::Message {
-            r#type: kind(MessageType::MsgHeartbeat),
-            commit: unless_zero(heartbeat.commit.get()),
-            relied_match: unless_zero(heartbeat.relied.index.get()),
-            relied_term: unless_zero(heartbeat.relied.term.get()),
-            context: unless_empty(&heartbeat.context),
-            ..common
-        },
-        Body::HeartbeatReply(reply) => raftpb::Message {
-            r#type: kind(MessageType::MsgHeartbeatResp),
-            context: unless_empty(&reply.context),
-            ..common
-        },
-        Body::TransferLeader(transfer) => raftpb::Message {
-            r#type: kind(MessageType::MsgTransferLeader),
-            from: Some(transfer.transferee.get()),
-            ..common
-        },
-        Body::TimeoutNow => raftpb::Message { r#type: kind(MessageType::MsgTimeoutNow), ..common },
-        Body::ReadIndex(read) => raftpb::Message {
-            r#type: kind(MessageType::MsgReadIndex),
-            entries: read_context(&read.context),
-            read_id: unless_zero(read.id),
-            lease_read: read.lease.then_some(true),
-            ..common
-        },
-        Body::ReadIndexReply(reply) => raftpb::Message {
-            r#type: kind(MessageType::MsgReadIndexResp),
-            index: unless_zero(reply.index.get()),
-            entries: read_context(&reply.context),
-            read_id: unless_zero(reply.id),
-            ..common
-        },
     }
 }
 
-fn append_entries_reply(common: raftpb::Message, reply: &AppendEntriesReply) -> raftpb::Message {
+/// Counts.
+struct Length(usize);
+
+impl Length {
+    #[inline]
+    fn add(&mut self, len: usize) {
+        self.0 = self.0.saturating_add(len);
+    }
+}
+
+impl Sink for Length {
+    #[inline]
+    fn number(&mut self, key: Key, number: u64) {
+        self.add(varint_len(u64::from(key.get())));
+        self.add(varint_len(number));
+    }
+
+    #[inline]
+    fn bytes(&mut self, key: Key, bytes: &[u8]) {
+        self.number(key, bytes.len() as u64);
+        self.add(bytes.len());
+    }
+
+    #[inline]
+    fn message(&mut self, key: Key, fields: &impl Fields) {
+        let len = len(fields);
+        self.number(key, len as u64);
+        self.add(len);
+    }
+}
+
+/// How many bytes a number takes: one for each seven bits. Small numbers are asked for first, for they are nearly all.
+#[inline]
+fn varint_len(number: u64) -> usize {
+    match number {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => {
+            let bits = 64_u32.saturating_sub(number.leading_zeros());
+            bits.div_ceil(7) as usize
+        }
+    }
+}
+
+/// Writes.
+impl Sink for BytesMut {
+    #[inline]
+    fn number(&mut self, key: Key, number: u64) {
+        put_varint(self, u64::from(key.get()));
+        put_varint(self, number);
+    }
+
+    #[inline]
+    fn bytes(&mut self, key: Key, bytes: &[u8]) {
+        self.number(key, bytes.len() as u64);
+        self.put_slice(bytes);
+    }
+
+    #[inline]
+    fn message(&mut self, key: Key, fields: &impl Fields) {
+        self.number(key, len(fields) as u64);
+        fields.put(self);
+    }
+}
+
+#[inline]
+fn put_varint(buf: &mut BytesMut, mut number: u64) {
+    while number >= 0x80 {
+        buf.put_u8(number as u8 | 0x80);
+        number >>= 7;
+    }
+    buf.put_u8(number as u8);
+}
+
+impl Fields for Message {
+    fn put(&self, sink: &mut impl Sink) {
+        let (kind, from) = match &self.body {
+            Body::Propose(_) => (message_type::PROP, self.from),
+            Body::AppendEntries(_) => (message_type::APP, self.from),
+            Body::AppendEntriesReply(_) => (message_type::APP_RESP, self.from),
+            Body::RequestVote(_) => (message_type::VOTE, self.from),
+            Body::RequestVoteReply(_) => (message_type::VOTE_RESP, self.from),
+            Body::PreVote(_) => (message_type::PRE_VOTE, self.from),
+            Body::PreVoteReply(_) => (message_type::PRE_VOTE_RESP, self.from),
+            Body::InstallSnapshot(_) => (message_type::SNAP, self.from),
+            Body::Heartbeat(_) => (message_type::HEARTBEAT, self.from),
+            Body::HeartbeatReply(_) => (message_type::HEARTBEAT_RESP, self.from),
+            Body::TransferLeader(transfer) => (message_type::TRANSFER_LEADER, transfer.transferee),
+            Body::TimeoutNow => (message_type::TIMEOUT_NOW, self.from),
+            Body::ReadIndex(_) => (message_type::READ_INDEX, self.from),
+            Body::ReadIndexReply(_) => (message_type::READ_INDEX_RESP, self.from),
+        };
+        sink.enumeration(message::TYPE, kind);
+        sink.number(message::TO, self.to.get());
+        sink.number(message::FROM, from.get());
+        sink.number_unless_zero(message::TERM, self.term.get());
+        match &self.body {
+            Body::Propose(propose) => put_entries(&propose.entries, sink),
+            Body::AppendEntries(append) => {
+                sink.number_unless_zero(message::LOG_TERM, append.prev.term.get());
+                sink.number_unless_zero(message::INDEX, append.prev.index.get());
+                put_entries(&append.entries, sink);
+                sink.number_unless_zero(message::COMMIT, append.commit.get());
+            }
+            Body::AppendEntriesReply(reply) => put_append_entries_reply(reply, sink),
+            Body::RequestVote(request) | Body::PreVote(request) => put_request_vote(request, sink),
+            Body::RequestVoteReply(reply) | Body::PreVoteReply(reply) => put_vote_reply(*reply, sink),
+            Body::InstallSnapshot(install) => sink.message(message::SNAPSHOT, &install.snapshot),
+            Body::Heartbeat(heartbeat) => {
+                sink.number_unless_zero(message::COMMIT, heartbeat.commit.get());
+                sink.bytes_unless_empty(message::CONTEXT, &heartbeat.context);
+                sink.number_unless_zero(message::RELIED_MATCH, heartbeat.relied.index.get());
+                sink.number_unless_zero(message::RELIED_TERM, heartbeat.relied.term.get());
+            }
+            Body::HeartbeatReply(reply) => sink.bytes_unless_empty(message::CONTEXT, &reply.context),
+            Body::TransferLeader(_) | Body::TimeoutNow => {}
+            Body::ReadIndex(read) => {
+                put_read_context(&read.context, sink);
+                sink.number_unless_zero(message::READ_ID, read.id);
+                if read.lease {
+                    sink.bool(message::LEASE_READ, true);
+                }
+            }
+            Body::ReadIndexReply(reply) => {
+                sink.number_unless_zero(message::INDEX, reply.index.get());
+                put_read_context(&reply.context, sink);
+                sink.number_unless_zero(message::READ_ID, reply.id);
+            }
+        }
+    }
+}
+
+fn put_entries(entries: &[Entry], sink: &mut impl Sink) {
+    for entry in entries {
+        sink.message(message::ENTRIES, entry);
+    }
+}
+
+fn put_append_entries_reply(reply: &AppendEntriesReply, sink: &mut impl Sink) {
     match *reply {
-        AppendEntriesReply::Accepted { index } => {
-            raftpb::Message { index: unless_zero(index.get()), ..common }
+        AppendEntriesReply::Accepted { index } => sink.number_unless_zero(message::INDEX, index.get()),
+        AppendEntriesReply::Rejected { rejected, hint: LogPosition { term, index } } => {
+            sink.number_unless_zero(message::LOG_TERM, term.get());
+            sink.number_unless_zero(message::INDEX, rejected.get());
+            sink.bool(message::REJECT, true);
+            sink.number_unless_zero(message::REJECT_HINT, index.get());
         }
-        AppendEntriesReply::Rejected { rejected, hint: LogPosition { term, index } } => raftpb::Message {
-            log_term: unless_zero(term.get()),
-            index: unless_zero(rejected.get()),
-            reject: Some(true),
-            reject_hint: unless_zero(index.get()),
-            ..common
-        },
         AppendEntriesReply::SnapshotWanted { at_least } => {
-            raftpb::Message { reject: Some(true), snapshot_at_least: unless_zero(at_least.get()), ..common }
+            sink.bool(message::REJECT, true);
+            sink.number_unless_zero(message::SNAPSHOT_AT_LEAST, at_least.get());
         }
     }
 }
 
-fn request_vote(common: raftpb::Message, request: &RequestVote) -> raftpb::Message {
-    raftpb::Message {
-        log_term: unless_zero(request.last.term.get()),
-        index: unless_zero(request.last.index.get()),
-        priority: (request.priority != 0).then_some(request.priority),
-        context: request.by_transfer.then(|| Bytes::from_static(CAMPAIGN_TRANSFER)),
-        ..common
+fn put_request_vote(request: &RequestVote, sink: &mut impl Sink) {
+    sink.number_unless_zero(message::LOG_TERM, request.last.term.get());
+    sink.number_unless_zero(message::INDEX, request.last.index.get());
+    if request.by_transfer {
+        sink.bytes(message::CONTEXT, CAMPAIGN_TRANSFER);
     }
+    // The type `sint64`: the sign becomes the lowest bit.
+    let zigzag = (request.priority << 1) ^ (request.priority >> 63);
+    sink.number_unless_zero(message::PRIORITY, zigzag.cast_unsigned());
 }
 
-fn vote_reply(common: raftpb::Message, reply: VoteReply) -> raftpb::Message {
-    match reply {
-        VoteReply::Granted => common,
-        VoteReply::Refused { commit } => raftpb::Message {
-            reject: Some(true),
-            commit_index: unless_zero(commit.index.get()),
-            commit_term: unless_zero(commit.term.get()),
-            ..common
-        },
+fn put_vote_reply(reply: VoteReply, sink: &mut impl Sink) {
+    if let VoteReply::Refused { commit } = reply {
+        sink.bool(message::REJECT, true);
+        sink.number_unless_zero(message::COMMIT_INDEX, commit.index.get());
+        sink.number_unless_zero(message::COMMIT_TERM, commit.term.get());
     }
 }
 
 /// The entry in which a read request and its answer carry the caller's bytes. There even if these are
 /// empty: etcd takes it to be there.
-fn read_context(context: &Bytes) -> Vec<raftpb::Entry> {
-    Vec::from([raw_entry(&Entry { payload: Payload::Normal(context.clone()), ..Entry::default() })])
+fn put_read_context(context: &[u8], sink: &mut impl Sink) {
+    sink.message(message::ENTRIES, &ReadContext(context));
 }
 
-fn raw_entries(entries: &[Entry]) -> Vec<raftpb::Entry> {
-    entries.iter().map(raw_entry).collect()
-}
+struct ReadContext<'a>(&'a [u8]);
 
-fn raw_entry(entry: &Entry) -> raftpb::Entry {
-    let (kind, data) = match &entry.payload {
-        Payload::Normal(data) => (None, Some(data.clone())),
-        Payload::TermStart => (None, None),
-        Payload::RefusedChange => (Some(raftpb::EntryType::EntryNormal), None),
-        Payload::LeaveJoint => (Some(raftpb::EntryType::EntryConfChangeV2), None),
-        Payload::ConfChange(change) => {
-            (Some(raftpb::EntryType::EntryConfChange), Some(to_bytes(&raw_conf_change(change))))
-        }
-        Payload::ConfChangeV2(change) => {
-            (Some(raftpb::EntryType::EntryConfChangeV2), Some(to_bytes(&raw_conf_change_v2(change))))
-        }
-    };
-    raftpb::Entry {
-        r#type: kind.map(i32::from),
-        term: Some(entry.term.get()),
-        index: Some(entry.index.get()),
-        data,
+impl Fields for ReadContext<'_> {
+    fn put(&self, sink: &mut impl Sink) {
+        sink.number(entry::TERM, 0);
+        sink.number(entry::INDEX, 0);
+        sink.bytes(entry::DATA, self.0);
     }
 }
 
-fn to_bytes(raw: &impl prost::Message) -> Bytes {
-    let mut buf = BytesMut::new();
-    put(raw, &mut buf);
-    buf.freeze()
-}
-
-fn raw_conf_change(change: &ConfChange) -> raftpb::ConfChange {
-    raftpb::ConfChange {
-        id: unless_zero(change.id),
-        r#type: Some(conf_change_type(change.kind)),
-        node_id: Some(number(change.node)),
-        context: unless_empty(&change.context),
+impl Fields for Entry {
+    #[inline]
+    fn put(&self, sink: &mut impl Sink) {
+        let kind = match &self.payload {
+            Payload::Normal(_) | Payload::TermStart => None,
+            Payload::RefusedChange => Some(entry_type::NORMAL),
+            Payload::ConfChange(_) => Some(entry_type::CONF_CHANGE),
+            Payload::ConfChangeV2(_) | Payload::LeaveJoint => Some(entry_type::CONF_CHANGE_V2),
+        };
+        if let Some(kind) = kind {
+            sink.enumeration(entry::TYPE, kind);
+        }
+        sink.number(entry::TERM, self.term.get());
+        sink.number(entry::INDEX, self.index.get());
+        match &self.payload {
+            Payload::Normal(data) => sink.bytes(entry::DATA, data),
+            Payload::ConfChange(change) => sink.message(entry::DATA, &**change),
+            Payload::ConfChangeV2(change) => sink.message(entry::DATA, &**change),
+            Payload::TermStart | Payload::RefusedChange | Payload::LeaveJoint => {}
+        }
     }
 }
 
-fn raw_conf_change_v2(change: &ConfChangeV2) -> raftpb::ConfChangeV2 {
-    let transition = match change.transition {
-        ConfChangeTransition::Auto => raftpb::ConfChangeTransition::Auto,
-        ConfChangeTransition::JointImplicit => raftpb::ConfChangeTransition::JointImplicit,
-        ConfChangeTransition::JointExplicit => raftpb::ConfChangeTransition::JointExplicit,
-    };
-    let single = |single: &crate::ConfChangeSingle| raftpb::ConfChangeSingle {
-        r#type: Some(conf_change_type(single.kind)),
-        node_id: Some(number(single.node)),
-    };
-    raftpb::ConfChangeV2 {
-        transition: Some(transition.into()),
-        changes: change.changes.iter().map(single).collect(),
-        context: unless_empty(&change.context),
+impl Fields for ConfChange {
+    fn put(&self, sink: &mut impl Sink) {
+        sink.number_unless_zero(conf_change::ID, self.id);
+        sink.enumeration(conf_change::TYPE, conf_change_type(self.kind));
+        sink.node(conf_change::NODE_ID, self.node);
+        sink.bytes_unless_empty(conf_change::CONTEXT, &self.context);
+    }
+}
+
+impl Fields for ConfChangeV2 {
+    fn put(&self, sink: &mut impl Sink) {
+        let transition = match self.transition {
+            ConfChangeTransition::Auto => conf_change_transition::AUTO,
+            ConfChangeTransition::JointImplicit => conf_change_transition::JOINT_IMPLICIT,
+            ConfChangeTransition::JointExplicit => conf_change_transition::JOINT_EXPLICIT,
+        };
+        sink.enumeration(conf_change_v2::TRANSITION, transition);
+        for single in &self.changes {
+            sink.message(conf_change_v2::CHANGES, single);
+        }
+        sink.bytes_unless_empty(conf_change_v2::CONTEXT, &self.context);
+    }
+}
+
+impl Fields for ConfChangeSingle {
+    fn put(&self, sink: &mut impl Sink) {
+        sink.enumeration(conf_change_single::TYPE, conf_change_type(self.kind));
+        sink.node(conf_change_single::NODE_ID, self.node);
     }
 }
 
 fn conf_change_type(kind: ConfChangeKind) -> i32 {
-    i32::from(match kind {
-        ConfChangeKind::AddVoter => raftpb::ConfChangeType::ConfChangeAddNode,
-        ConfChangeKind::Remove => raftpb::ConfChangeType::ConfChangeRemoveNode,
-        ConfChangeKind::Update => raftpb::ConfChangeType::ConfChangeUpdateNode,
-        ConfChangeKind::AddLearner => raftpb::ConfChangeType::ConfChangeAddLearnerNode,
-    })
-}
-
-fn raw_conf_state(state: &ConfState) -> raftpb::ConfState {
-    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect();
-    raftpb::ConfState {
-        voters: numbers(&state.voters),
-        learners: numbers(&state.learners),
-        voters_outgoing: numbers(&state.voters_outgoing),
-        learners_next: numbers(&state.learners_next),
-        auto_leave: Some(state.auto_leave),
+    match kind {
+        ConfChangeKind::AddVoter => conf_change_type::ADD_NODE,
+        ConfChangeKind::Remove => conf_change_type::REMOVE_NODE,
+        ConfChangeKind::Update => conf_change_type::UPDATE_NODE,
+        ConfChangeKind::AddLearner => conf_change_type::ADD_LEARNER_NODE,
     }
 }
 
-fn raw_snapshot(snapshot: &Snapshot) -> raftpb::Snapshot {
-    raftpb::Snapshot {
-        data: unless_empty(&snapshot.data),
-        metadata: Some(raftpb::SnapshotMetadata {
-            conf_state: Some(raw_conf_state(&snapshot.metadata.conf_state)),
-            index: Some(snapshot.metadata.index.get()),
-            term: Some(snapshot.metadata.term.get()),
-        }),
+impl Fields for HardState {
+    fn put(&self, sink: &mut impl Sink) {
+        sink.number(hard_state::TERM, self.term.get());
+        sink.node(hard_state::VOTE, self.vote);
+        sink.number(hard_state::COMMIT, self.commit.get());
+    }
+}
+
+impl Fields for ConfState {
+    fn put(&self, sink: &mut impl Sink) {
+        let lists = [
+            (conf_state::VOTERS, &self.voters),
+            (conf_state::LEARNERS, &self.learners),
+            (conf_state::VOTERS_OUTGOING, &self.voters_outgoing),
+            (conf_state::LEARNERS_NEXT, &self.learners_next),
+        ];
+        for (key, nodes) in lists {
+            for node in nodes {
+                sink.number(key, node.get());
+            }
+        }
+        sink.bool(conf_state::AUTO_LEAVE, self.auto_leave);
+    }
+}
+
+impl Fields for Snapshot {
+    fn put(&self, sink: &mut impl Sink) {
+        sink.bytes_unless_empty(snapshot::DATA, &self.data);
+        sink.message(snapshot::METADATA, &self.metadata);
+    }
+}
+
+impl Fields for SnapshotMetadata {
+    fn put(&self, sink: &mut impl Sink) {
+        sink.message(snapshot_metadata::CONF_STATE, &self.conf_state);
+        sink.number(snapshot_metadata::INDEX, self.index.get());
+        sink.number(snapshot_metadata::TERM, self.term.get());
     }
 }

@@ -1,5 +1,39 @@
 use core::fmt;
 
+/// Why bytes aren't protobuf of the kind that was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// They end in the middle of a field, or a length goes beyond their end.
+    Truncated,
+    /// A number has more than 64 bits.
+    VarintTooLong,
+    /// A field has the number zero, or one of more than 29 bits.
+    FieldNumber,
+    /// A field's wire type is one of the two that don't exist.
+    UnknownWireType,
+    /// A field that we know has another wire type than it should.
+    WrongWireType,
+    /// A group ends that isn't the innermost one.
+    GroupEnd,
+    /// Groups nest deeper than a hundred levels.
+    TooDeep,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flaw::Truncated => "it ends in the middle of a field",
+            Flaw::VarintTooLong => "a number of more than 64 bits",
+            Flaw::FieldNumber => "an impossible field number",
+            Flaw::UnknownWireType => "an unknown wire type",
+            Flaw::WrongWireType => "a field of another wire type than it should have",
+            Flaw::GroupEnd => "the end of a group that hasn't begun",
+            Flaw::TooDeep => "groups that nest too deep",
+        })
+    }
+}
+
 /// Why bytes were refused: one variant for each way to misbehave.
 ///
 /// The numbers are those that stood on the wire.
@@ -7,7 +41,7 @@ use core::fmt;
 #[non_exhaustive]
 pub enum DecodeError {
     /// It isn't protobuf, or a field has another type than it should.
-    Malformed,
+    Malformed(Flaw),
     /// The type of the message is none that we know.
     UnknownMessageType(i32),
     /// The type of the message is one of the events that etcd keeps inside a node. No node may send them: a
@@ -38,7 +72,7 @@ pub enum DecodeError {
     /// The type of an entry is none that we know.
     UnknownEntryType(i32),
     /// The data of a membership change isn't protobuf, or a field has another type than it should.
-    MalformedConfChange,
+    MalformedConfChange(Flaw),
     /// A membership change does something to a node that we don't know.
     UnknownConfChangeType(i32),
     /// A membership change passes through the joint configuration in a way that we don't know.
@@ -50,7 +84,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            DecodeError::Malformed => f.write_str("malformed protobuf"),
+            DecodeError::Malformed(flaw) => write!(f, "malformed protobuf: {flaw}"),
             DecodeError::UnknownMessageType(kind) => write!(f, "unknown message type {kind}"),
             DecodeError::LocalMessage(kind) => {
                 write!(f, "message type {kind} is local to a node and mustn't be sent")
@@ -68,7 +102,7 @@ impl fmt::Display for DecodeError {
                 write!(f, "read index message with {count} entries instead of one")
             }
             DecodeError::UnknownEntryType(kind) => write!(f, "unknown entry type {kind}"),
-            DecodeError::MalformedConfChange => f.write_str("malformed membership change"),
+            DecodeError::MalformedConfChange(flaw) => write!(f, "malformed membership change: {flaw}"),
             DecodeError::UnknownConfChangeType(kind) => write!(f, "unknown type {kind} of membership change"),
             DecodeError::UnknownTransition(kind) => {
                 write!(f, "unknown transition {kind} in a membership change")
@@ -79,3 +113,9 @@ impl fmt::Display for DecodeError {
 }
 
 impl core::error::Error for DecodeError {}
+
+impl From<Flaw> for DecodeError {
+    fn from(flaw: Flaw) -> DecodeError {
+        DecodeError::Malformed(flaw)
+    }
+}

@@ -1,5 +1,7 @@
 //! Whatever comes in, decoding answers, and holds no more memory than the input justifies.
 
+use std::fmt::Debug;
+
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,6 +9,7 @@ use raft_proto::Message;
 use raft_proto::wire::{self, DecodeError};
 
 use crate::any;
+use crate::prost::{self, Refusal};
 use crate::text::{bytes, encoded};
 
 /// What an error and the bookkeeping of one message take.
@@ -22,10 +25,25 @@ fn frugally<T>(input: &Bytes, decode: fn(Bytes) -> Result<T, DecodeError>) -> Re
     result.unwrap()
 }
 
+/// Decodes, and compares with what prost does: the same value, or a refusal for the same reason.
+#[track_caller]
+fn as_prost<T: PartialEq + Debug>(
+    input: &Bytes,
+    decode: fn(Bytes) -> Result<T, DecodeError>,
+    prosts: fn(Bytes) -> Result<T, Refusal>,
+) -> Result<T, DecodeError> {
+    let result = frugally(input, decode);
+    assert_eq!(
+        result.as_ref().map_err(|error| Refusal::from(*error)),
+        prosts(input.clone()).as_ref().map_err(|e| *e)
+    );
+    result
+}
+
 /// Whatever is read can be written, and is then read as the same.
 #[track_caller]
 fn message_or_refusal(input: &Bytes) -> Result<Message, DecodeError> {
-    let message = frugally(input, wire::decode_message)?;
+    let message = as_prost(input, wire::decode_message, prost::decode_message)?;
     let written = encoded(&message, wire::encode_message);
     assert_eq!(wire::decode_message(written).as_ref(), Ok(&message));
     Ok(message)
@@ -33,12 +51,12 @@ fn message_or_refusal(input: &Bytes) -> Result<Message, DecodeError> {
 
 fn decode_as_everything(input: &Bytes) {
     let _ = message_or_refusal(input);
-    let _ = frugally(input, wire::decode_entry);
-    let _ = frugally(input, wire::decode_hard_state);
-    let _ = frugally(input, wire::decode_conf_state);
-    let _ = frugally(input, wire::decode_snapshot);
-    let _ = frugally(input, wire::decode_conf_change);
-    let _ = frugally(input, wire::decode_conf_change_v2);
+    let _ = as_prost(input, wire::decode_entry, prost::decode_entry);
+    let _ = as_prost(input, wire::decode_hard_state, prost::decode_hard_state);
+    let _ = as_prost(input, wire::decode_conf_state, prost::decode_conf_state);
+    let _ = as_prost(input, wire::decode_snapshot, prost::decode_snapshot);
+    let _ = as_prost(input, wire::decode_conf_change, prost::decode_conf_change);
+    let _ = as_prost(input, wire::decode_conf_change_v2, prost::decode_conf_change_v2);
 }
 
 /// What a field holds.

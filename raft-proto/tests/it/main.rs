@@ -15,6 +15,8 @@ mod by_hand;
 mod by_hand_stored;
 mod from_etcd;
 mod garbage;
+#[path = "../prost/mod.rs"]
+mod prost;
 mod refusals;
 mod round_trip;
 mod text;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use raft_proto::wire::{self, DecodeError};
+use raft_proto::wire::{self, DecodeError, Flaw};
 
 use crate::text::bytes;
 
@@ -15,23 +15,48 @@ fn refuses(text: &str, reason: DecodeError) {
 
 #[test]
 fn malformed() {
-    for text in [
-        "08",                                  // a tag without its value
-        "08 ff ff ff ff ff ff ff ff ff ff 01", // a varint of eleven bytes
-        "00 00",                               // a field numbered zero
-        "0a 00",                               // the type as bytes
-        "3a 05 10 01",                         // an entry of five bytes, two of them there
-        "3a ff ff ff ff ff ff ff ff ff 01",    // an entry longer than any memory
-        "62 ff ff ff ff 0f",                   // a context of 4 GiB
-        "0f",                                  // a wire type that doesn't exist
-        "bb 06",                               // a group without end
-        "bc 06",                               // the end of no group
+    for (text, flaw) in [
+        ("08", Flaw::Truncated),                                      // a tag without its value
+        ("08 ff", Flaw::Truncated),                                   // half a varint
+        ("88", Flaw::Truncated),                                      // half a tag
+        ("3a 05 10 01", Flaw::Truncated), // an entry of five bytes, two of them there
+        ("3a ff ff ff ff ff ff ff ff ff 01", Flaw::Truncated), // an entry longer than any memory
+        ("62 ff ff ff ff 0f", Flaw::Truncated), // a context of 4 GiB
+        ("79 01 02 03 04 05 06 07", Flaw::Truncated), // seven of eight bytes
+        ("7d 01 02 03", Flaw::Truncated), // three of four bytes
+        ("7b", Flaw::Truncated),          // a group without end
+        ("08 ff ff ff ff ff ff ff ff ff ff 01", Flaw::VarintTooLong), // eleven bytes
+        ("08 ff ff ff ff ff ff ff ff ff 02", Flaw::VarintTooLong), // 65 bits
+        ("00 00", Flaw::FieldNumber),     // a field numbered zero
+        ("f8 ff ff ff 1f 00", Flaw::FieldNumber), // a field number of 30 bits
+        ("0f", Flaw::UnknownWireType),    // a wire type that doesn't exist
+        ("0a 00", Flaw::WrongWireType),   // the type as bytes
+        ("38 00", Flaw::WrongWireType),   // an entry as a number
+        ("7c", Flaw::GroupEnd),           // the end of no group
+        ("7b 84 01", Flaw::GroupEnd),     // the end of another group
     ] {
-        refuses(text, DecodeError::Malformed);
+        refuses(text, DecodeError::Malformed(flaw));
     }
-    // Groups that nest deeper than prost goes.
-    let groups = ["bb 06 ".repeat(200), "bc 06 ".repeat(200)].concat();
-    refuses(&groups, DecodeError::Malformed);
+    let groups = |depth| ["7b ".repeat(depth), "7c ".repeat(depth)].concat();
+    refuses(&groups(100), DecodeError::LocalMessage(0));
+    refuses(&groups(101), DecodeError::Malformed(Flaw::TooDeep));
+}
+
+#[test]
+fn that_it_is_malformed_comes_first() {
+    for text in [
+        "08 18 08",                                     // no type that we know
+        "72 00 08",                                     // responses
+        "08 03 10 02 18 01 20 05 3a 02 08 03 08",       // no entry type that we know
+        "08 03 10 02 18 01 20 05 3a 02 08 03 3a 01 08", // the same, and the entry behind it is broken
+        "08 08 10 02 18 01 20 05 3a 01 08",             // a heartbeat with an entry, which nobody asks for
+    ] {
+        refuses(text, DecodeError::Malformed(Flaw::Truncated));
+    }
+    // Likewise in a membership change.
+    let step = bytes("12 02 08 04 12 01 08");
+    let flaw = Flaw::Truncated;
+    assert_eq!(wire::decode_conf_change_v2(step), Err(DecodeError::MalformedConfChange(flaw)));
 }
 
 #[test]
@@ -124,21 +149,28 @@ fn read_contexts() {
 #[test]
 fn entries_and_membership_changes() {
     let with_entry = |length: &str, entry: &str| format!("08 03 10 02 18 01 20 05 3a {length} {entry}");
+    let truncated = DecodeError::MalformedConfChange(Flaw::Truncated);
     refuses(&with_entry("02", "08 03"), DecodeError::UnknownEntryType(3));
-    refuses(&with_entry("05", "08 01 22 01 10"), DecodeError::MalformedConfChange);
-    refuses(&with_entry("05", "08 02 22 01 10"), DecodeError::MalformedConfChange);
+    refuses(&with_entry("05", "08 01 22 01 10"), truncated);
+    refuses(&with_entry("05", "08 02 22 01 10"), DecodeError::MalformedConfChange(Flaw::WrongWireType));
     refuses(&with_entry("06", "08 01 22 02 10 04"), DecodeError::UnknownConfChangeType(4));
     refuses(&with_entry("08", "08 02 22 04 12 02 08 04"), DecodeError::UnknownConfChangeType(4));
     refuses(&with_entry("06", "08 02 22 02 08 03"), DecodeError::UnknownTransition(3));
     // The same in a proposal.
-    refuses("08 02 10 02 18 01 3a 05 08 01 22 01 10", DecodeError::MalformedConfChange);
+    refuses("08 02 10 02 18 01 3a 05 08 01 22 01 10", truncated);
 }
 
 /// An exhaustive list would need every variant's name twice; that two don't say the same is what matters.
 #[test]
 fn each_says_something_else() {
     let all = [
-        DecodeError::Malformed,
+        DecodeError::Malformed(Flaw::Truncated),
+        DecodeError::Malformed(Flaw::VarintTooLong),
+        DecodeError::Malformed(Flaw::FieldNumber),
+        DecodeError::Malformed(Flaw::UnknownWireType),
+        DecodeError::Malformed(Flaw::WrongWireType),
+        DecodeError::Malformed(Flaw::GroupEnd),
+        DecodeError::Malformed(Flaw::TooDeep),
         DecodeError::UnknownMessageType(24),
         DecodeError::LocalMessage(0),
         DecodeError::NoSender,
@@ -152,7 +184,7 @@ fn each_says_something_else() {
         DecodeError::NoSnapshot,
         DecodeError::NotOneContext(0),
         DecodeError::UnknownEntryType(3),
-        DecodeError::MalformedConfChange,
+        DecodeError::MalformedConfChange(Flaw::Truncated),
         DecodeError::UnknownConfChangeType(4),
         DecodeError::UnknownTransition(3),
         DecodeError::ZeroInConfState,

@@ -1,23 +1,43 @@
-//! What is written is read as it was, and has the length that was announced.
+//! What is written is what prost writes, is read as it was, and has the length that was announced.
 
+use std::fmt::Debug;
+
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use raft_proto::{Payload, wire};
+use proptest::test_runner::TestCaseResult;
+use raft_proto::Payload;
+use raft_proto::wire::{self, DecodeError};
 
 use crate::any;
+use crate::prost;
 use crate::text::encoded;
+
+type Encode<T> = fn(&T, &mut BytesMut);
+type Decode<T> = fn(Bytes) -> Result<T, DecodeError>;
+
+fn goes_round<T: PartialEq + Debug>(
+    value: T,
+    encode: Encode<T>,
+    decode: Decode<T>,
+    prosts: Encode<T>,
+) -> TestCaseResult {
+    let bytes = encoded(&value, encode);
+    prop_assert_eq!(&bytes, &encoded(&value, prosts));
+    prop_assert_eq!(decode(bytes), Ok(value));
+    Ok(())
+}
 
 proptest! {
     #[test]
     fn message(message in any::message()) {
-        let bytes = encoded(&message, wire::encode_message);
-        prop_assert_eq!(wire::decode_message(bytes), Ok(message));
+        goes_round(message, wire::encode_message, wire::decode_message, prost::encode_message)?;
     }
 
     #[test]
     fn entry(entry in any::entry()) {
         let bytes = encoded(&entry, wire::encode_entry);
         prop_assert_eq!(bytes.len() as u64, entry.encoded_len());
-        prop_assert_eq!(wire::decode_entry(bytes), Ok(entry));
+        goes_round(entry, wire::encode_entry, wire::decode_entry, prost::encode_entry)?;
     }
 
     #[test]
@@ -33,27 +53,27 @@ proptest! {
 
     #[test]
     fn hard_state(state in any::hard_state()) {
-        prop_assert_eq!(wire::decode_hard_state(encoded(&state, wire::encode_hard_state)), Ok(state));
+        goes_round(state, wire::encode_hard_state, wire::decode_hard_state, prost::encode_hard_state)?;
     }
 
     #[test]
     fn conf_state(state in any::conf_state()) {
-        prop_assert_eq!(wire::decode_conf_state(encoded(&state, wire::encode_conf_state)), Ok(state));
+        goes_round(state, wire::encode_conf_state, wire::decode_conf_state, prost::encode_conf_state)?;
     }
 
     #[test]
     fn snapshot(snapshot in any::snapshot()) {
-        prop_assert_eq!(wire::decode_snapshot(encoded(&snapshot, wire::encode_snapshot)), Ok(snapshot));
+        goes_round(snapshot, wire::encode_snapshot, wire::decode_snapshot, prost::encode_snapshot)?;
     }
 
     #[test]
     fn conf_change(change in any::conf_change()) {
-        prop_assert_eq!(wire::decode_conf_change(encoded(&change, wire::encode_conf_change)), Ok(change));
+        goes_round(change, wire::encode_conf_change, wire::decode_conf_change, prost::encode_conf_change)?;
     }
 
     #[test]
     fn conf_change_v2(change in any::conf_change_v2()) {
-        prop_assert_eq!(wire::decode_conf_change_v2(encoded(&change, wire::encode_conf_change_v2)), Ok(change));
+        goes_round(change, wire::encode_conf_change_v2, wire::decode_conf_change_v2, prost::encode_conf_change_v2)?;
     }
 
     /// Encoders append, as a writer of frames needs it.
