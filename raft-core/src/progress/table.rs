@@ -18,19 +18,30 @@ impl ProgressTable {
         ProgressTable { rows: members.iter().map(|id| (*id, progress(*id))).collect() }
     }
 
+    /// To look at a few rows is faster than to search.
+    #[inline]
+    fn place(&self, id: NodeId) -> Option<usize> {
+        match self.rows.len() {
+            ..9 => self.rows.iter().position(|(row, _)| *row == id),
+            9.. => self.rows.binary_search_by_key(&id, |(row, _)| *row).ok(),
+        }
+    }
+
+    #[inline]
     pub(crate) fn get(&self, id: NodeId) -> Option<&Progress> {
-        let at = self.rows.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let at = self.place(id)?;
         self.rows.get(at).map(|(_, progress)| progress)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
-        let at = self.rows.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let at = self.place(id)?;
         self.rows.get_mut(at).map(|(_, progress)| progress)
     }
 
     /// Removes a peer.
     pub(crate) fn take(&mut self, id: NodeId) -> Option<Progress> {
-        let at = self.rows.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let at = self.place(id)?;
         Some(self.rows.remove(at).1)
     }
 

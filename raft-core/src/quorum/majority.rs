@@ -16,6 +16,9 @@ pub struct MajorityQuorum {
 /// Up to this many voters the quorum index is found without allocating.
 const INLINE: usize = 32;
 
+/// Up to this large a quorum, of nine voters, it is found by keeping the largest in order.
+const SMALL: usize = 5;
+
 impl MajorityQuorum {
     /// The majority of these voters; repeated ones count once.
     pub fn new(voters: impl IntoIterator<Item = NodeId>) -> MajorityQuorum {
@@ -52,8 +55,18 @@ impl MajorityQuorum {
     /// The largest index that a quorum has acknowledged (§5.3): the quorum-size-th largest of theirs. `None` means
     /// "no bound", the answer of the empty quorum. `acked` gives zero for a voter of whom nothing is known.
     pub fn committed_index(&self, acked: impl Fn(NodeId) -> Index) -> Option<Index> {
-        let count = self.voters.len();
-        let skip = count.checked_sub(self.size())?;
+        let (count, size) = (self.voters.len(), self.size());
+        let skip = count.checked_sub(size)?;
+        let mut largest = [Index::ZERO; SMALL];
+        if let Some(largest) = largest.get_mut(..size) {
+            for voter in &self.voters {
+                let mut index = acked(*voter);
+                for place in largest.iter_mut() {
+                    (*place, index) = ((*place).max(index), (*place).min(index));
+                }
+            }
+            return largest.last().copied();
+        }
         let mut inline = [Index::ZERO; INLINE];
         let mut heap = Vec::new();
         let indexes = match inline.get_mut(..count) {

@@ -138,7 +138,7 @@ impl Leader {
     /// The first entry of this term may be committed: then the commit index is no older than any that was ever
     /// acknowledged, and the reads that waited for this go on.
     pub(super) fn release_early_reads<S: Storage>(&mut self, common: &mut Common<S>) {
-        if self.has_committed_in_term(common) {
+        if !self.reads.early.is_empty() && self.has_committed_in_term(common) {
             let early = core::mem::take(&mut self.reads.early);
             self.confirm(common, early);
         }

@@ -332,7 +332,8 @@ impl Leader {
 
     /// Sends a peer as much as its window holds.
     fn send_all<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
-        if let Some(peer) = self.progress.get_mut(to) {
+        let last = common.log.last().index;
+        if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.next_index() <= last) {
             while send_append(common, to, peer, Empty::NotAllowed, &mut Batch::default()) {}
         }
     }
