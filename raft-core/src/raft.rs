@@ -533,7 +533,17 @@ impl<S: Storage> Raft<S> {
 
     /// All writes up to this number are durable. What the node tells itself takes the path of any message, so that a vote
     /// or an acknowledgement of a term that is over counts no more than a late one from elsewhere.
+    #[inline]
     pub(crate) fn on_persisted(&mut self, number: u64) {
+        if self.common.log.writes_in_flight() > 0 {
+            self.on_written(number);
+        }
+        if self.common.applied_membership.is_some() && self.common.log.pending_snapshot().is_none() {
+            self.common.applied_membership = None;
+        }
+    }
+
+    fn on_written(&mut self, number: u64) {
         while let Some(mut write) = self.common.log.acknowledge_write(number) {
             let me = self.common.id();
             for answer in write.own.drain(..) {
@@ -544,9 +554,6 @@ impl<S: Storage> Raft<S> {
             self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
             self.common.log.reuse(write.own);
-        }
-        if self.common.log.pending_snapshot().is_none() {
-            self.common.applied_membership = None;
         }
     }
 

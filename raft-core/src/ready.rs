@@ -97,20 +97,28 @@ impl Ready {
     /// Empties it, and keeps its buffers.
     fn clear(&mut self) {
         self.soft_state = None;
-        self.read_states.clear();
-        self.dropped_reads.clear();
+        empty(&mut self.read_states);
+        empty(&mut self.dropped_reads);
         self.data_loss = None;
         self.transfers.clear();
         self.storage_error = None;
-        self.messages.clear();
+        empty(&mut self.messages);
         self.snapshot = None;
-        self.entries.clear();
+        empty(&mut self.entries);
         self.hard_state = None;
         self.must_sync = false;
-        self.persisted_messages.clear();
-        self.committed_entries.clear();
+        empty(&mut self.persisted_messages);
+        empty(&mut self.committed_entries);
         self.vote_requests_after.clear();
         self.has_own_answers = false;
+    }
+}
+
+/// Nearly all lists of nearly every `Ready` are empty.
+#[inline(always)]
+fn empty<T>(list: &mut Vec<T>) {
+    if !list.is_empty() {
+        list.clear();
     }
 }
 
@@ -178,7 +186,9 @@ impl HandedOut {
             common.storage_failed(&error);
             ready.storage_error = Some(error);
         }
-        ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
+        if common.log.has_unwritten() {
+            ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
+        }
         let report = common.lost.map_or(DataLossReport::Regained, DataLossReport::Noticed);
         ready.data_loss = (common.lost != self.lost).then_some(report);
         self.lost = common.lost;
@@ -186,17 +196,25 @@ impl HandedOut {
             promised || !ready.entries.is_empty() || ready.snapshot.is_some() || ready.data_loss.is_some();
 
         let outbox = &mut common.outbox;
-        core::mem::swap(&mut ready.messages, &mut outbox.messages);
-        core::mem::swap(&mut ready.read_states, &mut outbox.read_states);
-        core::mem::swap(&mut ready.dropped_reads, &mut outbox.dropped_reads);
-        core::mem::swap(&mut ready.transfers, &mut outbox.transfers);
-        core::mem::swap(&mut ready.vote_requests_after, &mut outbox.vote_requests_after);
-        core::mem::swap(&mut ready.persisted_messages, &mut outbox.held);
+        hand_over(&mut outbox.messages, &mut ready.messages);
+        hand_over(&mut outbox.read_states, &mut ready.read_states);
+        hand_over(&mut outbox.dropped_reads, &mut ready.dropped_reads);
+        hand_over(&mut outbox.transfers, &mut ready.transfers);
+        hand_over(&mut outbox.vote_requests_after, &mut ready.vote_requests_after);
+        hand_over(&mut outbox.held, &mut ready.persisted_messages);
         ready.has_own_answers = !outbox.own.is_empty();
         if ready.needs_acknowledgement() {
             let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
             common.log.on_write_handed_out(self.number, common.term, snapshot, &mut outbox.own);
         }
+    }
+}
+
+/// Moves a list into an empty one, whose buffer takes its place.
+#[inline]
+fn hand_over<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
+    if !from.is_empty() {
+        core::mem::swap(from, into);
     }
 }
 
