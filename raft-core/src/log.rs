@@ -541,6 +541,11 @@ impl<S: Storage> RaftLog<S> {
         self.read_failed = false;
     }
 
+    /// Do committed entries wait for the next tick, since they couldn't be read?
+    pub(crate) fn waits_to_retry(&self) -> bool {
+        self.read_failed
+    }
+
     /// Everything up to `index` is applied. Returns the payload bytes that this completes.
     pub(crate) fn on_applied(&mut self, index: Index) -> Result<u64, AckError> {
         if index > self.handed {

@@ -309,10 +309,26 @@ impl<S: Storage> Raft<S> {
         Ok(())
     }
 
-    /// One tick of the caller's clock.
-    pub(crate) fn tick(&mut self) {
+    /// A tick of the caller's clock at which something may be due.
+    pub(crate) fn on_tick(&mut self) {
+        self.do_what_is_due();
+        let next = self.next_due();
+        self.common.clock.sleep_until(next);
+    }
+
+    /// The first tick at which there may be something to do.
+    pub(crate) fn next_due(&self) -> u64 {
+        let common = &self.common;
+        match &self.role {
+            _ if common.log.waits_to_retry() => 0,
+            Role::Follower(follower) => follower.next_due(common),
+            Role::Candidate(candidate) => candidate.next_due(common),
+            Role::Leader(leader) => leader.next_due(common),
+        }
+    }
+
+    fn do_what_is_due(&mut self) {
         let common = &mut self.common;
-        common.clock.tick();
         common.log.retry_reads();
         let campaign = match &mut self.role {
             Role::Follower(follower) => follower.tick(common),
@@ -609,6 +625,8 @@ impl<S: Storage> Raft<S> {
                 Role::Leader(Leader::new(&mut self.common))
             }
         };
+        self.common.clock.wake();
+        self.common.news = true;
         let before = core::mem::replace(&mut self.role, role);
         self.hand_back(before);
         let SoftState { leader, role } = self.soft_state();

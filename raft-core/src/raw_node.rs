@@ -48,6 +48,8 @@ pub struct RawNode<S> {
     handed_out: HandedOut,
     /// An empty buffer for the entries of the next proposal.
     proposed: Vec<Entry>,
+    /// Nothing is due if this is false.
+    may_be_due: bool,
 }
 
 /// A buffer for more entries than this is given back.
@@ -74,14 +76,35 @@ impl<S: Storage> RawNode<S> {
 
     fn start(config: Config, storage: S, trace: Trace) -> Result<RawNode<S>, StartError> {
         let raft = Raft::new(config, storage, trace)?;
-        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft, proposed: Vec::new() })
+        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft, proposed: Vec::new(), may_be_due: true })
+    }
+
+    /// Looks whether anything is due: at the end of the calls after which a node comes to rest, so that asking one that rests
+    /// costs nothing.
+    fn settle(&mut self) {
+        self.may_be_due = self.handed_out.is_due(&self.raft);
+    }
+
+    /// The state machine, for a call after which anything may be due.
+    fn change(&mut self) -> &mut Raft<S> {
+        self.may_be_due = true;
+        &mut self.raft
     }
 
     // -- inputs
 
     /// One unit of time has passed. Elections and heartbeats follow from it.
+    #[inline]
     pub fn tick(&mut self) {
-        self.raft.tick();
+        if self.raft.common.clock.tick() {
+            self.on_tick();
+        }
+    }
+
+    #[inline(never)]
+    fn on_tick(&mut self) {
+        self.raft.on_tick();
+        self.settle();
     }
 
     /// A message has arrived from another node. Messages may be lost, repeated and reordered.
@@ -90,7 +113,11 @@ impl<S: Storage> RawNode<S> {
     /// [`StepError`] says what is wrong with the message, or why it can't be handled. It may be dropped then; nothing
     /// has changed.
     pub fn step(&mut self, mut message: Message) -> Result<(), StepError> {
-        self.raft.step(&mut message)
+        let result = self.raft.step(&mut message);
+        if !self.may_be_due {
+            self.settle();
+        }
+        result
     }
 
     /// A client wants a command to be replicated (§5.3).
@@ -110,7 +137,8 @@ impl<S: Storage> RawNode<S> {
         let entry = |data| Entry { payload: Payload::Normal(data), ..Entry::default() };
         let mut entries = core::mem::take(&mut self.proposed);
         entries.extend(data.into_iter().map(entry));
-        let result = self.raft.propose(self.id(), &mut entries);
+        let me = self.id();
+        let result = self.change().propose(me, &mut entries);
         entries.clear();
         if entries.capacity() <= KEEP_PROPOSED {
             self.proposed = entries;
@@ -138,8 +166,9 @@ impl<S: Storage> RawNode<S> {
 
     fn propose_change(&mut self, payload: Payload) -> Result<ConfChangeProposal, ProposeError> {
         let entry = Entry { payload, ..Entry::default() };
-        let result = self.raft.propose(self.id(), &mut alloc::vec![entry])?;
-        Ok(match result {
+        let me = self.id();
+        let result = self.change().propose(me, &mut alloc::vec![entry]);
+        Ok(match result? {
             (Proposal::Appended { term, last, .. }, None) => {
                 ConfChangeProposal::Appended { term, index: last }
             }
@@ -157,7 +186,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`TransferError`] says why not.
     pub fn transfer_leader(&mut self, to: NodeId) -> Result<(), TransferError> {
-        self.raft.transfer_leader(to)
+        self.change().transfer_leader(to)
     }
 
     /// Hand leadership over to the voter who needs least to take over: the one with the longest log among those that were
@@ -166,7 +195,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`TransferError`] says why not.
     pub fn transfer_leader_to_best(&mut self) -> Result<NodeId, TransferError> {
-        self.raft.transfer_to_best()
+        self.change().transfer_to_best()
     }
 
     /// The leader is known to be gone: this follower may vote for another at once. Any word from the leader revokes it.
@@ -174,7 +203,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`ForgetLeaderError`] says why not.
     pub fn forget_leader(&mut self) -> Result<(), ForgetLeaderError> {
-        self.raft.forget_leader()
+        self.change().forget_leader()
     }
 
     /// A client wants to read what is committed by now, without an entry in the log (thesis §6.4). The answer comes in
@@ -184,7 +213,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`ReadError`] says why it can't be taken on.
     pub fn read_index(&mut self, context: Bytes, mode: ReadMode) -> Result<(), ReadError> {
-        self.raft.read_index(context, mode)
+        self.change().read_index(context, mode)
     }
 
     /// Campaign now, as if the election time-out had passed (§5.2).
@@ -192,13 +221,13 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`CampaignError`] says why it doesn't.
     pub fn campaign(&mut self) -> Result<(), CampaignError> {
-        self.raft.campaign()
+        self.change().campaign()
     }
 
     /// A message to this peer couldn't be delivered. A leader then stops to send ahead until it hears from the peer.
     /// Without any effect for an unknown peer, or at a node that doesn't lead.
     pub fn report_unreachable(&mut self, peer: NodeId) {
-        self.raft.report_unreachable(peer);
+        self.change().report_unreachable(peer);
     }
 
     /// The state machine can't go on from what it has (it is damaged, say): a follower asks its leader for a snapshot of all that
@@ -209,24 +238,24 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`SnapshotRequestError::NotAFollower`] at a node that leads or campaigns.
     pub fn request_snapshot(&mut self) -> Result<(), SnapshotRequestError> {
-        self.raft.request_snapshot()
+        self.change().request_snapshot()
     }
 
     /// The state machine can do without the snapshot that was requested, if it hasn't come yet: entries are handed out as before.
     pub fn withdraw_snapshot_request(&mut self) {
-        self.raft.common.log.withdraw_want();
+        self.change().common.log.withdraw_want();
     }
 
     /// The transfer of a snapshot to this peer has ended. Without this report the leader waits until the peer
     /// acknowledges what the snapshot covers. Without any effect unless a snapshot is on its way there.
     pub fn report_snapshot(&mut self, peer: NodeId, status: SnapshotStatus) {
-        self.raft.report_snapshot(peer, status);
+        self.change().report_snapshot(peer, status);
     }
 
     /// The storage has fetched what it had answered with [`StorageError::Fetching`](crate::StorageError::Fetching): committed
     /// entries are asked for again now and not at the next tick, and a leader sends what it couldn't send.
     pub fn on_entries_fetched(&mut self) {
-        self.raft.on_entries_fetched();
+        self.change().on_entries_fetched();
     }
 
     /// Replaces the election time-out that was drawn, in ticks, until the next is drawn.
@@ -242,12 +271,12 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`BootstrapError`] says why not.
     pub fn bootstrap(&mut self, peers: &[(NodeId, Bytes)]) -> Result<(), BootstrapError> {
-        self.raft.bootstrap(peers)
+        self.change().bootstrap(peers)
     }
 
     /// Sends heartbeats now, at a leader: to learn at once who lives.
     pub fn ping(&mut self) {
-        self.raft.ping();
+        self.change().ping();
     }
 
     /// Commits only what is held in two of these groups (zones, say) at least; `None` ends that. Where there is but one group,
@@ -255,7 +284,7 @@ impl<S: Storage> RawNode<S> {
     /// [`MajorityQuorum::group_committed_index`](crate::quorum::MajorityQuorum::group_committed_index).
     /// [`is_group_consistent`](RawNode::is_group_consistent) tells whether two groups hold it all.
     pub fn set_commit_groups(&mut self, groups: Option<BTreeMap<NodeId, u64>>) {
-        self.raft.set_commit_groups(groups);
+        self.change().set_commit_groups(groups);
     }
 
     /// Changes how many messages with entries may be on their way to a peer, until this node leads anew or
@@ -263,7 +292,7 @@ impl<S: Storage> RawNode<S> {
     /// smaller one nothing more goes until enough of what is on its way has arrived. Returns false at a node that doesn't lead,
     /// for an unknown peer, or for zero.
     pub fn set_max_inflight(&mut self, peer: NodeId, messages: u32) -> bool {
-        self.raft.set_max_inflight(peer, messages)
+        self.change().set_max_inflight(peer, messages)
     }
 
     /// Changes settings while the node runs. They count from now on; at a leader new `max_inflight_messages` and
@@ -275,14 +304,15 @@ impl<S: Storage> RawNode<S> {
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
         let mut config = self.config().clone();
         change(&mut config);
-        self.raft.reconfigure(config)
+        self.change().reconfigure(config)
     }
 
     // -- outputs
 
     /// Is there anything to do? Exactly then [`ready`](RawNode::ready) gives a `Ready` that isn't empty.
+    #[inline]
     pub fn has_ready(&self) -> bool {
-        self.handed_out.is_due(&self.raft)
+        self.may_be_due && self.handed_out.is_due(&self.raft)
     }
 
     /// Everything that is to be done now. It is given once.
@@ -295,6 +325,8 @@ impl<S: Storage> RawNode<S> {
     /// The same, in the buffers of a `Ready` that is done with. What was left in it is lost.
     pub fn ready_into(&mut self, ready: &mut Ready) {
         self.handed_out.cut(&mut self.raft, ready);
+        // What isn't handed out now waits for an acknowledgement, or for a tick.
+        self.may_be_due = false;
     }
 
     // -- acknowledgements
@@ -308,7 +340,7 @@ impl<S: Storage> RawNode<S> {
         if number > self.handed_out.number {
             return Err(AckError::NotHandedOut { last: self.handed_out.number });
         }
-        self.raft.on_persisted(number);
+        self.change().on_persisted(number);
         Ok(())
     }
 
@@ -317,7 +349,9 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// [`AckError::NotHandedOutForApply`] beyond what was handed out. An index that was acknowledged before is no error.
     pub fn on_applied(&mut self, index: Index) -> Result<(), AckError> {
-        self.raft.on_applied(index)
+        let result = self.raft.on_applied(index);
+        self.settle();
+        result
     }
 
     /// A committed membership change is being applied: the configuration follows it from here on. To be called for each
@@ -328,7 +362,7 @@ impl<S: Storage> RawNode<S> {
     /// [`ConfChangeError`] names the rule that the change breaks. Then it has no effect, here as on every other node,
     /// and the entry counts as applied.
     pub fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
-        self.raft.apply_conf_change(change)
+        self.change().apply_conf_change(change)
     }
 
     /// The synchronous way: everything in this `Ready` is durable and applied.
@@ -339,7 +373,10 @@ impl<S: Storage> RawNode<S> {
         self.on_persisted(ready.number)?;
         match ready.committed_entries.last() {
             Some(last) => self.on_applied(last.index),
-            None => Ok(()),
+            None => {
+                self.settle();
+                Ok(())
+            }
         }
     }
 
@@ -508,7 +545,7 @@ impl<S: Storage> RawNode<S> {
     /// `Ready`s and the counters, which decide nothing; and the random numbers, which decide the next election time-out only,
     /// so the caller must set it itself, after each call ([`set_election_timeout`](RawNode::set_election_timeout)).
     pub fn hash_state(&self, state: &mut impl Hasher) {
-        let RawNode { raft: Raft { common, role }, handed_out, proposed: _ } = self;
+        let RawNode { raft: Raft { common, role }, handed_out, proposed: _, may_be_due: _ } = self;
         (common, role, handed_out).hash(state);
     }
 
@@ -517,6 +554,11 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// The first [`Violation`] that it finds: a fault of this crate.
     pub fn check_invariants(&self) -> Result<(), Violation> {
+        let RawNode { raft, handed_out, .. } = self;
+        let is_due = handed_out.is_due(raft) || handed_out.has_news(raft);
+        if is_due != self.has_ready() {
+            return Err(Violation::ReadyOverlooked);
+        }
         invariants::check(&self.raft)
     }
 }

@@ -154,13 +154,20 @@ impl HandedOut {
     /// Is anything due? Exactly then [`cut`](HandedOut::cut) gives a `Ready` that isn't empty.
     pub(crate) fn is_due<S: Storage>(&self, raft: &Raft<S>) -> bool {
         let common = &raft.common;
+        let committed = common.log.committed();
         !common.outbox.is_empty()
             || common.log.has_unwritten()
-            || !common.log.to_apply().is_empty()
-            || common.hard_state() != self.hard_state
-            || raft.soft_state() != self.soft_state
-            || common.lost != self.lost
+            || committed != self.hard_state.commit
+            || (committed > common.log.handed() && !common.log.to_apply().is_empty())
+            || (common.news && self.has_news(raft))
             || raft.is_round_due()
+    }
+
+    /// Does the node differ from what was handed out?
+    pub(crate) fn has_news<S: Storage>(&self, raft: &Raft<S>) -> bool {
+        raft.common.hard_state() != self.hard_state
+            || raft.soft_state() != self.soft_state
+            || raft.common.lost != self.lost
     }
 
     /// Moves everything that is due into `ready`.
@@ -192,6 +199,7 @@ impl HandedOut {
         let report = common.lost.map_or(DataLossReport::Regained, DataLossReport::Noticed);
         ready.data_loss = (common.lost != self.lost).then_some(report);
         self.lost = common.lost;
+        common.news = false;
         ready.must_sync =
             promised || !ready.entries.is_empty() || ready.snapshot.is_some() || ready.data_loss.is_some();
 

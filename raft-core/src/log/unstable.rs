@@ -46,6 +46,11 @@ impl Unstable {
         self.entries.back().map_or(self.base, Entry::position)
     }
 
+    /// The entries are consecutive.
+    pub(crate) fn last_index(&self) -> Index {
+        self.base.index.plus(u64::try_from(self.entries.len()).unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -95,7 +100,7 @@ impl Unstable {
 
     /// Is there anything to write that wasn't handed out?
     pub(crate) fn has_work(&self) -> bool {
-        self.last().index > self.handed || self.snapshot.as_ref().is_some_and(|pending| !pending.handed)
+        self.last_index() > self.handed || self.snapshot.as_ref().is_some_and(|pending| !pending.handed)
     }
 
     /// The snapshot and the entries to write, which count as handed out from here on.

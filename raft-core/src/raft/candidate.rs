@@ -56,6 +56,11 @@ impl Candidate {
         common.is_promotable() && common.clock.election_due()
     }
 
+    /// The first tick at which there may be something to do.
+    pub(crate) fn next_due<S: Storage>(&self, common: &Common<S>) -> u64 {
+        common.clock.election_at()
+    }
+
     /// Somebody answered. A refusal of an older term than this node's isn't counted: it may have been meant for an earlier
     /// question.
     #[inline(never)]

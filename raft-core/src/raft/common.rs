@@ -51,6 +51,9 @@ pub(crate) struct Common<S> {
     pub(crate) groups: Option<BTreeMap<NodeId, u64>>,
     /// This node has lost what it had acknowledged.
     pub(crate) lost: Option<DataLoss>,
+    /// Role, leader, term, vote or loss may differ from what the last `Ready` said. Whatever changes one of them sets it, so that
+    /// nobody has to compare them all to learn that nothing is due.
+    pub(crate) news: bool,
     pub(crate) counters: Counters,
     pub(crate) trace: Trace,
 }
@@ -103,6 +106,7 @@ impl<S> Hash for Common<S> {
             changed_at,
             groups,
             lost,
+            news: _,
             counters: _,
             trace: _,
         } = self;
@@ -193,8 +197,10 @@ impl<S: Storage> Common<S> {
         self.outbox.dropped_reads.push(read);
     }
 
-    /// Something wasn't done because the storage couldn't be read. It is tried again when its cause comes again.
+    /// Something wasn't done because the storage couldn't be read. It is tried again when its cause comes again, or at the
+    /// next tick.
     pub(crate) fn storage_failed(&mut self, error: &StorageError) {
+        self.clock.wake();
         debug!(self.trace, "storage read failed", "error" => error);
         self.counters.storage_failures = self.counters.storage_failures.saturating_add(1);
     }
@@ -219,6 +225,7 @@ impl<S: Storage> Common<S> {
         if self.lost.is_none_or(|lost| lost.acknowledged < relied) {
             info!(self.trace, "data lost", "acknowledged" => relied, "last" => last);
             self.lost = Some(DataLoss { acknowledged: relied, last });
+            self.news = true;
         }
     }
 
@@ -227,6 +234,7 @@ impl<S: Storage> Common<S> {
     pub(crate) fn regain(&mut self, index: Index) {
         if let Some(lost) = self.lost.take_if(|lost| lost.acknowledged <= index) {
             info!(self.trace, "lost data regained", "acknowledged" => lost.acknowledged);
+            self.news = true;
         }
     }
 

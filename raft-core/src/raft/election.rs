@@ -76,6 +76,7 @@ pub(crate) fn on_request<S: Storage>(
         info!(common.trace, "vote granted", "to" => from, "term" => term);
         common.clock.restart_election();
         common.vote = Some(from);
+        common.news = true;
     }
     Next::Stay
 }

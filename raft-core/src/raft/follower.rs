@@ -46,6 +46,7 @@ impl Follower {
             // A term has one leader (§5.2): this is the first that is heard of it, or the end of an interval in
             // which it was forgotten.
             self.leader = Some(leader);
+            common.news = true;
             info!(common.trace, "leader heard", "leader" => leader, "term" => common.term);
         }
     }
@@ -156,6 +157,7 @@ impl Follower {
     /// The leader is gone, says the caller: this node may vote for another. The reads that were passed on won't be answered.
     pub(crate) fn forget_leader<S: Storage>(&mut self, common: &mut Common<S>) {
         self.leader = None;
+        common.news = true;
         for read in core::mem::take(&mut self.reads) {
             common.drop_read(DroppedRead { context: read.context, reason: ReadError::LeaderChanged });
         }
@@ -184,6 +186,7 @@ impl Follower {
         // Zero is the number of a request that has none.
         common.next_read = id.checked_add(1).unwrap_or(1);
         self.reads.push_back(ForwardedRead { id, context: context.clone(), since: common.clock.now() });
+        common.clock.wake();
         let body = Body::ReadIndex(ReadIndex { id, context, lease: mode == ReadMode::Lease });
         common.pass_on(common.id(), leader, body);
         Ok(())
@@ -226,16 +229,23 @@ impl Follower {
 
     /// One tick. Returns whether it is time to campaign.
     pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
-        let limit = u64::from(common.clock.election_ticks()).saturating_mul(2);
-        while let Some(read) = self.reads.front() {
-            if common.clock.now().saturating_sub(read.since) < limit {
-                break;
-            }
-            let context = read.context.clone();
-            self.reads.pop_front();
-            common.drop_read(DroppedRead { context, reason: ReadError::TimedOut });
+        while common.clock.now() >= self.read_gives_up_at(common)
+            && let Some(read) = self.reads.pop_front()
+        {
+            common.drop_read(DroppedRead { context: read.context, reason: ReadError::TimedOut });
         }
         common.is_promotable() && common.clock.election_due()
+    }
+
+    /// The tick at which the oldest read gives up.
+    fn read_gives_up_at<S: Storage>(&self, common: &Common<S>) -> u64 {
+        let limit = u64::from(common.clock.election_ticks()).saturating_mul(2);
+        self.reads.front().map_or(u64::MAX, |read| read.since.saturating_add(limit))
+    }
+
+    /// The first tick at which there may be something to do.
+    pub(crate) fn next_due<S: Storage>(&self, common: &Common<S>) -> u64 {
+        common.clock.election_at().min(self.read_gives_up_at(common))
     }
 
     /// The reads whose answer no longer counts.

@@ -20,6 +20,15 @@ pub enum Violation {
         /// The last index.
         last: Index,
     },
+    /// No timer runs out at a tick that is slept through.
+    SleepsTooLong {
+        /// The tick until which nothing is done.
+        until: u64,
+        /// The tick at which there may be something to do.
+        due: u64,
+    },
+    /// If anything is due, there is a `Ready`.
+    ReadyOverlooked,
     /// Match is below next for every peer.
     MatchNotBelowNext {
         /// The peer.
@@ -47,6 +56,10 @@ impl fmt::Display for Violation {
             Violation::CursorsOutOfOrder { applied, commit, last } => {
                 write!(f, "applied {applied}, commit {commit}, last {last} are out of order")
             }
+            Violation::SleepsTooLong { until, due } => {
+                write!(f, "nothing is done before tick {until}, and something is due at {due}")
+            }
+            Violation::ReadyOverlooked => f.write_str("something is due, and has_ready doesn't say so"),
             Violation::MatchNotBelowNext { peer } => write!(f, "match of node {peer} is not below its next"),
             Violation::MatchBeyondLog { peer } => {
                 write!(f, "match of node {peer} is beyond the leader's log")
@@ -66,6 +79,10 @@ pub(crate) fn check<S: Storage>(raft: &Raft<S>) -> Result<(), Violation> {
     let (applied, commit, last) = (common.log.applied(), common.log.committed(), common.log.last().index);
     if applied > commit || commit > last {
         return Err(Violation::CursorsOutOfOrder { applied, commit, last });
+    }
+    let (until, due) = (common.clock.sleeps_until(), raft.next_due());
+    if until > due {
+        return Err(Violation::SleepsTooLong { until, due });
     }
     let Role::Leader(leader) = &raft.role else { return Ok(()) };
     if common.vote != Some(common.id()) {

@@ -36,6 +36,8 @@ pub(crate) struct Leader {
     reads: Reads,
     /// A quorum was heard so recently that it needn't be counted before this tick.
     quorum_until: u64,
+    /// The tick of the next heartbeats.
+    heartbeat_at: u64,
     /// No membership change is appended before this index is applied.
     conf_gate: Index,
     /// To whom leadership is being handed over.
@@ -49,6 +51,10 @@ pub(crate) struct Leader {
 /// What may be on its way to a peer.
 fn window(config: &Config) -> Window {
     Window { messages: config.max_inflight_messages, bytes: config.max_inflight_bytes }
+}
+
+fn next_heartbeat<S: Storage>(common: &Common<S>) -> u64 {
+    common.clock.now().saturating_add(u64::from(common.config.heartbeat_ticks))
 }
 
 /// What was appended.
@@ -79,6 +85,7 @@ impl Leader {
             uncommitted: 0,
             reads: Reads::default(),
             quorum_until: common.clock.now().saturating_add(u64::from(common.clock.election_ticks())),
+            heartbeat_at: next_heartbeat(common),
             conf_gate: last,
             transferee: None,
             gave_up_lease: false,
@@ -191,10 +198,18 @@ impl Leader {
             }
             self.end_transfer(common, TransferEnd::TimedOut);
         }
-        if common.clock.take_heartbeat_due() {
+        if common.clock.now() >= self.heartbeat_at {
+            self.heartbeat_at = next_heartbeat(common);
             self.broadcast_heartbeat(common);
         }
         Next::Stay
+    }
+
+    /// The first tick at which there is something to do.
+    pub(crate) fn next_due<S: Storage>(&self, common: &Common<S>) -> u64 {
+        let each_tick = common.config.check_quorum && common.config.check_quorum_each_tick;
+        let quorum_until = if each_tick { self.quorum_until } else { u64::MAX };
+        self.heartbeat_at.min(common.clock.quorum_check_at()).min(quorum_until)
     }
 
     /// Was a quorum heard since all were marked silent?

@@ -28,6 +28,7 @@ impl<S: Storage> Raft<S> {
             return Err(ConfigError::FixedAtStart);
         }
         self.common.log.set_limits(&config);
+        self.common.clock.wake();
         let before = core::mem::replace(&mut self.common.config, config);
         if let Role::Leader(leader) = &mut self.role {
             leader.on_reconfigured(&mut self.common, &before);

@@ -33,7 +33,7 @@ impl<S: Storage> Raft<S> {
         let log = RaftLog::new(storage, &config, &initial.hard_state)?;
         let log_applied = log.applied();
         let mut rng = Rng::new(config.seed, config.id);
-        let clock = Clock::new(config.election_ticks, config.heartbeat_ticks, &mut rng);
+        let clock = Clock::new(config.election_ticks, &mut rng);
         let was_here = !term.is_zero() && config.lease_reads;
         let common = Common {
             bound_until: if was_here { u64::from(config.election_ticks) } else { 0 },
@@ -41,6 +41,7 @@ impl<S: Storage> Raft<S> {
             changed_at: log_applied,
             groups: None,
             lost: initial.lost,
+            news: false,
             next_read: rng.next().max(1),
             term,
             vote,

@@ -257,6 +257,18 @@ fn a_new_leader_that_hears_nobody_steps_down_within_an_election_timeout() {
 }
 
 #[test]
+fn a_leader_that_is_not_heard_steps_down_in_time_between_two_heartbeats() {
+    let mut cluster = Cluster::with(3, |config| config.heartbeat_ticks = 4);
+    cluster.elect(1);
+    cluster.ticks(1, 3);
+    cluster.propose(1, "x").unwrap();
+    cluster.settle();
+    cluster.isolate(1);
+    // Heartbeats would be due 9 and 13 ticks from now.
+    assert_eq!(ticks_until_it_steps_down(&mut cluster, 1), 10);
+}
+
+#[test]
 fn a_leader_that_asks_once_in_an_election_timeout_takes_up_to_two() {
     // It looks at who was heard since it looked last. So it leads on to the end of the first such interval that passes in
     // silence: the silence is between one and two time-outs long.

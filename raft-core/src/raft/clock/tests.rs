@@ -18,7 +18,7 @@ fn rng(seed: u64, id: u64) -> Rng {
 /// The first time-outs that this node draws.
 fn timeouts(election_ticks: u32, seed: u64, id: u64, count: usize) -> Vec<u32> {
     let mut rng = rng(seed, id);
-    let mut clock = Clock::new(election_ticks, 1, &mut rng);
+    let mut clock = Clock::new(election_ticks, &mut rng);
     (0..count)
         .map(|_| {
             let timeout = clock.election_timeout();
@@ -54,7 +54,7 @@ fn nodes_with_the_same_seed_time_out_at_different_times() {
 #[test]
 fn a_node_campaigns_after_its_time_out_and_waits_anew_when_it_hears_a_leader() {
     let mut rng = rng(1, 1);
-    let mut clock = Clock::new(10, 1, &mut rng);
+    let mut clock = Clock::new(10, &mut rng);
     let timeout = clock.election_timeout();
     for _ in 1..timeout {
         clock.tick();
@@ -71,7 +71,7 @@ fn a_node_campaigns_after_its_time_out_and_waits_anew_when_it_hears_a_leader() {
 #[test]
 fn a_leader_was_heard_recently_for_less_than_the_shortest_time_out() {
     // Thesis §4.2.3: within the minimum election time-out.
-    let mut clock = Clock::new(10, 1, &mut rng(1, 1));
+    let mut clock = Clock::new(10, &mut rng(1, 1));
     assert_eq!(clock.election_ticks(), 10);
     for _ in 0..10 {
         assert!(clock.within_election_ticks());
@@ -83,21 +83,35 @@ fn a_leader_was_heard_recently_for_less_than_the_shortest_time_out() {
 }
 
 #[test]
-fn heartbeats_and_quorum_checks_come_at_their_own_pace() {
-    let mut clock = Clock::new(10, 3, &mut rng(1, 1));
-    let (mut heartbeats, mut checks) = (Vec::new(), Vec::new());
+fn quorum_checks_come_at_their_own_pace() {
+    let mut clock = Clock::new(10, &mut rng(1, 1));
+    let mut checks = Vec::new();
     for tick in 1..=30 {
         clock.tick();
-        if clock.take_heartbeat_due() {
-            heartbeats.push(tick);
-        }
         if clock.take_quorum_check_due() {
             checks.push(tick);
         }
     }
-    assert!(heartbeats.into_iter().eq((3..=30).step_by(3)));
     assert_eq!(checks, [10, 20, 30]);
     assert_eq!(clock.now(), 30, "which no restart sets back");
+}
+
+#[test]
+fn a_clock_that_sleeps_says_that_nothing_is_due_until_it_wakes() {
+    let mut rng = rng(1, 1);
+    let mut clock = Clock::new(10, &mut rng);
+    assert!(clock.tick(), "a new one is awake");
+    clock.sleep_until(4);
+    assert_eq!([clock.tick(), clock.tick(), clock.tick(), clock.tick()], [false, false, true, true]);
+    for wakes in [Clock::wake, |clock: &mut Clock| clock.set_election_timeout(3)] {
+        clock.sleep_until(100);
+        assert!(!clock.tick());
+        wakes(&mut clock);
+        assert!(clock.tick());
+    }
+    clock.sleep_until(100);
+    clock.restart(&mut rng);
+    assert!(clock.tick(), "the new time-out may be shorter than what was left of the old one");
 }
 
 proptest! {
