@@ -11,14 +11,15 @@ mod flow;
 mod history;
 mod leases;
 mod logs;
+mod losses;
 mod outcomes;
 mod votes;
 
 use std::fmt;
 
 use raft_core::{
-    Body, ConfChangeV2, ConfState, Entry, HardState, Index, Message, NodeId, PeerState, RawNode, Ready,
-    RoleKind, Snapshot, SnapshotStatus, StepError, Storage,
+    Body, ConfChangeV2, ConfState, DataLoss, Entry, HardState, Index, Message, NodeId, PeerState, RawNode,
+    Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Storage,
 };
 
 use raft_core::Violation as Invariant;
@@ -105,11 +106,17 @@ pub struct Seen {
     hard: HardState,
     role: Option<RoleKind>,
     applied: Index,
+    lost: Option<DataLoss>,
 }
 
 impl Seen {
-    fn of(raw: &RawNode<impl Storage>) -> Seen {
-        Seen { hard: raw.hard_state(), role: Some(raw.role()), applied: raw.applied_index() }
+    fn of<P: Parts>(cx: &Context<P>, raw: &Raw<P>) -> Seen {
+        Seen {
+            hard: raw.hard_state(),
+            role: Some(raw.role()),
+            applied: raw.applied_index(),
+            lost: losses::of(cx, raw),
+        }
     }
 }
 
@@ -130,6 +137,8 @@ pub struct Oracle {
     vouched: acknowledgements::Vouched,
     /// How far the append that is being stepped vouches for the log.
     append: Index,
+    /// What the leader whose heartbeat is being stepped counts on, and isn't there.
+    missing: Option<losses::Missing>,
 }
 
 impl Oracle {
@@ -148,6 +157,7 @@ impl Oracle {
             before_step: None,
             vouched: acknowledgements::Vouched::new(nodes),
             append: Index::ZERO,
+            missing: None,
         }
     }
 
@@ -189,8 +199,9 @@ impl Oracle {
         let Some(raw) = cx.raw() else { return Ok(()) };
         self.shadows[cx.at] = self.history.shadow_of(cx)?;
         cursors::check_start(cx, raw, &self.shadows[cx.at])?;
+        losses::check_start(cx, raw)?;
         self.configurations.check(cx, raw)?;
-        self.seen[cx.at] = Seen::of(raw);
+        self.seen[cx.at] = Seen::of(cx, raw);
         self.elections.on_start(cx.at);
         self.flow.on_start(cx.at);
         Ok(())
@@ -218,7 +229,12 @@ impl Oracle {
             let before = append.prev.index < raw.commit_index();
             cx.reached.reach_if(before && message.term == raw.term(), Situation::AppendBeforeCommit);
             self.append = append.entries.last().map_or(append.prev.index, |entry| entry.index);
-            self.vouched.on_word(cx.at, message.term, self.append);
+            // It says nothing of the log of a node that refuses it.
+            let follows = before || self.shadows[cx.at].term(append.prev.index) == Some(append.prev.term);
+            self.vouched.on_word(cx.at, message.term, if follows { self.append } else { Index::ZERO });
+        }
+        if let Body::Heartbeat(heartbeat) = &message.body {
+            self.missing = losses::missing(message.term, heartbeat, &self.shadows[cx.at]);
         }
         self.flow.on_arrival(cx.at, summary);
         if summary.kind == Kind::TransferLeader {
@@ -250,6 +266,9 @@ impl Oracle {
                 format!("node {id} commits {now}, and was vouched for up to {}", self.append),
             );
         }
+        if summary.kind == Kind::Heartbeat && result.is_ok() {
+            losses::check_noticed(cx, raw, self.missing.take())?;
+        }
         let late = summary.kind == Kind::TimeoutNow && raw.role() != RoleKind::Candidate;
         cx.reached.reach_if(late, Situation::TimeoutNowLate);
         if summary.kind == Kind::Propose && result.is_ok() && raw.role() == RoleKind::Leader {
@@ -272,12 +291,13 @@ impl Oracle {
         if cause == Cause::Persisted {
             acknowledgements::check_durable(cx, raw, &self.shadows[cx.at])?;
         }
-        let now = Seen::of(raw);
+        let now = Seen::of(cx, raw);
         let before = std::mem::replace(&mut self.seen[cx.at], now);
         if before == now {
             return Ok(());
         }
         cursors::check_monotonic(cx, &before, &now)?;
+        losses::check_stillness(cx, raw, &before, &now)?;
         if (before.role, before.hard.term) != (now.role, now.hard.term) {
             let Oracle { elections, history, votes, shadows, .. } = self;
             elections.on_role(cx, raw, cause, (&before, &now), history, votes, &shadows[cx.at])?;
@@ -300,6 +320,7 @@ impl Oracle {
     /// # Errors
     /// The statement that doesn't hold.
     pub fn on_ready<P: Parts>(&mut self, cx: &Context<P>, ready: &Ready) -> Check {
+        losses::check_ready(cx, ready)?;
         if ready.snapshot.is_none() && ready.entries.is_empty() {
             return Ok(());
         }

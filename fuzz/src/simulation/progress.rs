@@ -173,8 +173,8 @@ impl Driver {
         Ok(())
     }
 
-    /// A follower whose disk is replaced notices that it lost what it had acknowledged, keeps still, and serves again when it was
-    /// taken out and brought in again.
+    /// A follower whose disk is replaced notices that it lost what it had acknowledged, keeps still, over a restart too, and serves
+    /// again when another leads, or when it was taken out and brought in again.
     fn demand_readmission<P: Parts>(&mut self, world: &mut World<P>, election: u64) -> Check {
         let Some(leader) = settled(world) else { return Ok(()) };
         let members = world.oracle.newest_members();
@@ -188,6 +188,11 @@ impl Driver {
             || rest < 2
         {
             return Ok(());
+        }
+        // So the snapshot that it will be sent may end before what it acknowledged.
+        for _ in 0..self.rng.u32(0..6) {
+            self.propose(world, leader)?;
+            self.settle(world, election, "before a disk is replaced")?;
         }
         world.nodes[at].lossy = true;
         self.perform(world, Action::Spoil(at))?;
@@ -203,13 +208,36 @@ impl Driver {
                 format!("node {id} doesn't notice that its disk is another: {}", picture(world)),
             );
         }
-        for kind in [ConfChangeKind::Remove, ConfChangeKind::AddLearner, ConfChangeKind::AddVoter] {
-            let Some(leader) = world.leader() else {
-                return broken("27", "no leader while a node is readmitted");
-            };
-            let action = Action::Change { at: leader, change: Change::of(kind, id), old_format: false };
-            self.perform(world, action)?;
+        if self.rng.bool() {
+            self.perform(world, Action::Crash { at, keep: 0, torn: false })?;
+            self.start(world, at)?;
+        }
+        self.perform(world, Action::Campaign(at))?;
+        if self.rng.bool() {
+            // Its vote is asked for, though it hears a leader.
+            let to = (0..world.nodes.len()).find(|to| {
+                let node = &world.nodes[*to];
+                *to != at && *to != leader && members.voters.contains(node.id) && node.raw.is_some()
+            });
+            self.perform(world, Action::Transfer { at: leader, to })?;
             self.run_until(world, world.now + election)?;
+        }
+        for kind in [ConfChangeKind::Remove, ConfChangeKind::AddLearner, ConfChangeKind::AddVoter] {
+            // A change is refused while one is on its way, or a new leader's first entry. And without pre-vote a node that was taken
+            // out campaigns, and unseats who takes it in again, or wins.
+            for _ in 0..5 {
+                if let Some(leader) = world.leader() {
+                    let change = Change::of(kind, id);
+                    self.perform(world, Action::Change { at: leader, change, old_format: false })?;
+                }
+                self.run_until(world, world.now + election)?;
+                self.retire(world)?;
+                let members = world.oracle.newest_members();
+                let now = (members.voters.contains(id), members.learners.contains(id));
+                if now == (kind == ConfChangeKind::AddVoter, kind == ConfChangeKind::AddLearner) {
+                    break;
+                }
+            }
             if world.nodes[at].raw.is_none() {
                 // It was switched off with those who are out.
                 self.start(world, at)?;
