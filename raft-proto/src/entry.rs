@@ -188,20 +188,21 @@ fn conf_change_v2_len(change: &ConfChangeV2) -> u64 {
 pub struct Entries(Arc<[Entry]>);
 
 impl Entries {
-    /// As many entries as are told, made one after the other.
+    /// As many entries as are told, which are filled in one after the other, where they stay.
     ///
     /// # Errors
-    /// That of the first which can't be made.
+    /// That of the first which can't be filled in.
     #[cfg(feature = "wire")]
-    pub(crate) fn generate<E>(
+    #[inline(always)]
+    pub(crate) fn filled<E>(
         count: usize,
-        mut next: impl FnMut() -> Result<Entry, E>,
+        fill: impl FnOnce(&mut [Entry]) -> Result<(), E>,
     ) -> Result<Entries, E> {
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            entries.push(next()?);
-        }
-        Ok(Entries(entries.into()))
+        let blank = |_| Entry { payload: Payload::TermStart, term: Term::ZERO, index: Index::ZERO };
+        let mut entries: Arc<[Entry]> = (0..count).map(blank).collect();
+        // Nobody else has them yet.
+        fill(Arc::get_mut(&mut entries).unwrap_or_default())?;
+        Ok(Entries(entries))
     }
 }
 

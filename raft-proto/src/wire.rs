@@ -60,9 +60,10 @@ pub use error::{DecodeError, Flaw};
 
 /// How many bytes decoding holds at most for each byte of input, beside a small constant.
 ///
-/// The worst input is a message of empty entries: two bytes each on the wire, 56 as an [`Entry`](crate::Entry) (on a 64-bit
-/// machine), of which there are two copies while they become [`Entries`](crate::Entries).
-pub const AMPLIFICATION: usize = 128;
+/// The worst inputs are a message of empty entries, two bytes each on the wire and 56 as an [`Entry`](crate::Entry) (on a 64-bit
+/// machine), and a packed list of nodes, one byte each there and eight here, of which a list that grows by doubling holds up to
+/// three times as many as it has elements while it moves.
+pub const AMPLIFICATION: usize = 32;
 
 /// In the context of a vote request: the leader asked for this campaign.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";

@@ -7,6 +7,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
 
@@ -14,7 +15,7 @@ use super::numbers::{
     self, Key, conf_change, conf_change_single, conf_change_transition, conf_change_type, conf_change_v2,
     conf_state, entry, entry_type, hard_state, message, message_type, snapshot, snapshot_metadata,
 };
-use super::reader::Reader;
+use super::reader::{DEPTH, Reader};
 use super::{CAMPAIGN_TRANSFER, DecodeError, Flaw};
 use crate::{
     AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeKind, ConfChangeSingle,
@@ -24,6 +25,9 @@ use crate::{
 };
 
 type Result<T, E = DecodeError> = core::result::Result<T, E>;
+
+/// How many levels there may yet be in a message that is in the outermost one.
+const NESTED: u8 = DEPTH - 1;
 
 /// Reads a message that came over the network.
 ///
@@ -48,7 +52,7 @@ pub fn decode_message(bytes: Bytes) -> Result<Message> {
 /// # Errors
 /// What is wrong with it.
 pub fn decode_entry(bytes: Bytes) -> Result<Entry> {
-    RawEntry::read(Reader::new(&bytes))?.entry(&bytes)
+    RawEntry::read(Reader::new(&bytes), DEPTH)?.entry(&bytes)
 }
 
 /// Reads a hard state.
@@ -63,7 +67,7 @@ pub fn decode_hard_state(bytes: Bytes) -> Result<HardState> {
             hard_state::TERM => raw_term = reader.varint()?,
             hard_state::VOTE => vote = reader.varint()?,
             hard_state::COMMIT => commit = reader.varint()?,
-            key => reader.other(key, hard_state::has)?,
+            key => reader.other(key, hard_state::has, DEPTH)?,
         }
     }
     Ok(HardState { term: term(raw_term)?, vote: NodeId::new(vote), commit: index(commit)? })
@@ -75,7 +79,7 @@ pub fn decode_hard_state(bytes: Bytes) -> Result<HardState> {
 /// What is wrong with it.
 pub fn decode_conf_state(bytes: Bytes) -> Result<ConfState> {
     let mut raw = RawConfState::default();
-    raw.merge(Reader::new(&bytes))?;
+    raw.merge(Reader::new(&bytes), DEPTH)?;
     raw.conf_state()
 }
 
@@ -85,7 +89,7 @@ pub fn decode_conf_state(bytes: Bytes) -> Result<ConfState> {
 /// What is wrong with it.
 pub fn decode_snapshot(bytes: Bytes) -> Result<Snapshot> {
     let mut raw = RawSnapshot::default();
-    raw.merge(Reader::new(&bytes))?;
+    raw.merge(Reader::new(&bytes), DEPTH)?;
     raw.snapshot(&bytes)
 }
 
@@ -95,7 +99,7 @@ pub fn decode_snapshot(bytes: Bytes) -> Result<Snapshot> {
 /// # Errors
 /// What is wrong with it.
 pub fn decode_conf_change(bytes: Bytes) -> Result<ConfChange> {
-    read_conf_change(&bytes, &bytes)
+    read_conf_change(Reader::new(&bytes), &bytes)
 }
 
 /// Reads a membership change in the newer format: the data of an entry of that kind. No bytes are the
@@ -104,7 +108,7 @@ pub fn decode_conf_change(bytes: Bytes) -> Result<ConfChange> {
 /// # Errors
 /// What is wrong with it.
 pub fn decode_conf_change_v2(bytes: Bytes) -> Result<ConfChangeV2> {
-    read_conf_change_v2(&bytes, &bytes)
+    read_conf_change_v2(Reader::new(&bytes), &bytes)
 }
 
 /// What the fields of a message hold. A field that is missing is zero or empty.
@@ -118,10 +122,10 @@ struct RawMessage<'a> {
     index: u64,
     entries: RawEntries<'a>,
     commit: u64,
-    snapshot: Option<RawSnapshot<'a>>,
+    snapshot: Option<RawSnapshot>,
     reject: bool,
     reject_hint: u64,
-    context: &'a [u8],
+    context: Range<usize>,
     has_responses: bool,
     read_id: u64,
     lease_read: bool,
@@ -138,6 +142,10 @@ impl<'a> RawMessage<'a> {
         let mut raw = RawMessage::default();
         loop {
             let here = reader;
+            if reader.eat(message::ENTRIES) {
+                raw.entries.count(here, &mut reader)?;
+                continue;
+            }
             let Some(key) = reader.key()? else { return Ok(raw) };
             match key {
                 message::ENTRIES => {
@@ -151,7 +159,7 @@ impl<'a> RawMessage<'a> {
                 message::LOG_TERM => raw.log_term = reader.varint()?,
                 message::INDEX => raw.index = reader.varint()?,
                 message::COMMIT => raw.commit = reader.varint()?,
-                message::SNAPSHOT => raw.snapshot.get_or_insert_default().merge(reader.message()?)?,
+                message::SNAPSHOT => raw.snapshot.get_or_insert_default().merge(reader.message()?, NESTED)?,
                 message::REJECT => raw.reject = reader.bool()?,
                 message::REJECT_HINT => raw.reject_hint = reader.varint()?,
                 message::CONTEXT => raw.context = reader.bytes()?,
@@ -169,7 +177,7 @@ impl<'a> RawMessage<'a> {
                 message::COMMIT_TERM => raw.commit_term = reader.varint()?,
                 message::RELIED_TERM => raw.relied_term = reader.varint()?,
                 message::SNAPSHOT_AT_LEAST => raw.snapshot_at_least = reader.varint()?,
-                key => reader.other(key, message::has)?,
+                key => reader.other(key, message::has, DEPTH)?,
             }
         }
     }
@@ -212,18 +220,16 @@ impl<'a> RawMessage<'a> {
 
     fn body(&mut self, source: &Bytes) -> Result<Body> {
         Ok(match self.kind {
-            message_type::PROP => {
-                Body::Propose(Propose { entries: self.entries.read(|raw| raw.proposal(source))? })
-            }
+            message_type::PROP => Body::Propose(Propose { entries: self.entries.read_proposals(source)? }),
             message_type::APP => Body::AppendEntries(AppendEntries {
                 prev: position(self.log_term, self.index)?,
-                entries: self.entries.read(|raw| raw.entry(source))?,
+                entries: self.entries.read(source)?,
                 commit: index(self.commit)?,
             }),
             message_type::APP_RESP => Body::AppendEntriesReply(self.append_entries_reply()?),
-            message_type::VOTE => Body::RequestVote(self.request_vote()?),
+            message_type::VOTE => Body::RequestVote(self.request_vote(source)?),
             message_type::VOTE_RESP => Body::RequestVoteReply(self.vote_reply()?),
-            message_type::PRE_VOTE => Body::PreVote(self.request_vote()?),
+            message_type::PRE_VOTE => Body::PreVote(self.request_vote(source)?),
             message_type::PRE_VOTE_RESP => Body::PreVoteReply(self.vote_reply()?),
             message_type::SNAP => {
                 let raw = self.snapshot.take().ok_or(DecodeError::NoSnapshot)?;
@@ -236,10 +242,10 @@ impl<'a> RawMessage<'a> {
             message_type::HEARTBEAT => Body::Heartbeat(Heartbeat {
                 commit: index(self.commit)?,
                 relied: position(self.relied_term, self.relied_match)?,
-                context: source.slice_ref(self.context),
+                context: source.slice(self.context.clone()),
             }),
             message_type::HEARTBEAT_RESP => {
-                Body::HeartbeatReply(HeartbeatReply { context: source.slice_ref(self.context) })
+                Body::HeartbeatReply(HeartbeatReply { context: source.slice(self.context.clone()) })
             }
             message_type::TRANSFER_LEADER => Body::TransferLeader(TransferLeader {
                 transferee: NodeId::new(self.from).ok_or(DecodeError::NoTransferee)?,
@@ -259,10 +265,10 @@ impl<'a> RawMessage<'a> {
         })
     }
 
-    fn request_vote(&self) -> Result<RequestVote> {
+    fn request_vote(&self, source: &[u8]) -> Result<RequestVote> {
         Ok(RequestVote {
             last: position(self.log_term, self.index)?,
-            by_transfer: self.context == CAMPAIGN_TRANSFER,
+            by_transfer: source.get(self.context.clone()) == Some(CAMPAIGN_TRANSFER),
             priority: self.priority,
         })
     }
@@ -292,8 +298,8 @@ impl<'a> RawMessage<'a> {
         if self.entries.count != 1 {
             return Err(DecodeError::NotOneContext(self.entries.count));
         }
-        let entry = { self.entries }.next()?;
-        Ok(source.slice_ref(entry.data.unwrap_or_default()))
+        let entry = RawEntry::read({ self.entries }.next()?, NESTED)?;
+        Ok(source.slice(entry.data.unwrap_or_default()))
     }
 }
 
@@ -323,47 +329,237 @@ struct RawEntries<'a> {
 }
 
 impl<'a> RawEntries<'a> {
-    /// There is one more, whose key stands here.
-    #[inline]
-    fn note(&mut self, here: Reader<'a>) {
-        if self.count == 0 {
-            self.reader = here;
-        }
-        self.count = self.count.saturating_add(1);
-    }
-
-    /// The next one. Between two of them there may be other fields.
-    #[inline]
-    fn next(&mut self) -> Result<RawEntry<'a>, Flaw> {
+    /// Counts one whose key, as a single byte, stands here, and all that follow right away.
+    #[inline(always)]
+    fn count(&mut self, mut here: Reader<'a>, reader: &mut Reader<'a>) -> Result<(), Flaw> {
         loop {
-            match self.reader.key()?.ok_or(Flaw::Truncated)? {
-                message::ENTRIES => return RawEntry::read(self.reader.message()?),
-                key => self.reader.pass(key)?,
+            reader.bytes()?;
+            self.note(here);
+            // Where the next entry begins is known only when the length of this one is read, so the processor waits for each.
+            // It needn't if the next one turns out to begin like this one, with the same length.
+            let len = reader.position().wrapping_sub(here.position());
+            let head: Option<&[u8; 4]> =
+                here.peek().filter(|head| head.last().is_some_and(|last| *last < 0x80));
+            while head.is_some() && reader.peek() == head && reader.advance(len).is_some() {
+                self.note(here);
+            }
+            here = *reader;
+            if !reader.eat(message::ENTRIES) {
+                return Ok(());
             }
         }
     }
 
-    fn check(mut self) -> Result<(), Flaw> {
-        (0..self.count).try_for_each(|_| self.next().map(drop))
+    /// There is one more, whose key stands here if it is the first.
+    #[inline(always)]
+    fn note(&mut self, here: Reader<'a>) {
+        if self.count == 0 {
+            self.reader = here;
+        }
+        self.count = self.count.wrapping_add(1);
     }
 
-    fn read(mut self, entry: impl Fn(RawEntry<'a>) -> Result<Entry>) -> Result<Entries> {
-        Entries::generate(self.count, || entry(self.next()?))
+    /// The next one. Between two of them there may be other fields.
+    #[inline(always)]
+    fn next(&mut self) -> Result<Reader<'a>, Flaw> {
+        if !self.reader.eat(message::ENTRIES) {
+            self.reader.pass_until(message::ENTRIES)?;
+        }
+        self.reader.message()
+    }
+
+    fn check(mut self) -> Result<(), Flaw> {
+        (0..self.count).try_for_each(|_| RawEntry::read(self.next()?, NESTED).map(drop))
+    }
+
+    #[inline(never)]
+    fn read(self, source: &Bytes) -> Result<Entries> {
+        let mut reading = Reading { raw: self, source, last_len: 0, alike: Alike::NOTHING };
+        Entries::filled(self.count, |entries| {
+            // Several payloads are cut out before the first is moved to where it stays: a processor that is to read again what
+            // it has just written, in other units, waits until that is done.
+            let (fours, rest) = entries.as_chunks_mut::<4>();
+            for [a, b, c, d] in fours {
+                let (at_a, at_b) = (reading.next(a)?, reading.next(b)?);
+                let (at_c, at_d) = (reading.next(c)?, reading.next(d)?);
+                let (of_a, of_b) = (source.slice(at_a), source.slice(at_b));
+                let (of_c, of_d) = (source.slice(at_c), source.slice(at_d));
+                put(a, of_a);
+                put(b, of_b);
+                put(c, of_c);
+                put(d, of_d);
+            }
+            for entry in rest {
+                let at = reading.next(entry)?;
+                put(entry, source.slice(at));
+            }
+            Ok(())
+        })
+    }
+
+    fn read_proposals(mut self, source: &Bytes) -> Result<Entries> {
+        Entries::filled(self.count, |entries| {
+            for entry in entries {
+                *entry = RawEntry::read(self.next()?, NESTED)?.proposal(source)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Puts a command's data in its place. An entry without any is complete already.
+#[inline(always)]
+fn put(entry: &mut Entry, data: Bytes) {
+    if !data.is_empty() {
+        entry.payload = Payload::Normal(data);
+    }
+}
+
+/// The entries of a message, while they are read.
+struct Reading<'a> {
+    raw: RawEntries<'a>,
+    source: &'a Bytes,
+    /// The length of the last one.
+    last_len: usize,
+    alike: Alike,
+}
+
+impl Reading<'_> {
+    /// Reads an entry, and returns where the data lie that belong into it, if any are yet to be put there.
+    #[inline(always)]
+    fn next(&mut self, entry: &mut Entry) -> Result<Range<usize>> {
+        if let Some((index, data)) = self.alike.read(&mut self.raw.reader) {
+            entry.term = self.alike.term;
+            entry.index = index;
+            return Ok(data);
+        }
+        self.next_of_any_kind(entry)
+    }
+
+    #[inline(never)]
+    fn next_of_any_kind(&mut self, entry: &mut Entry) -> Result<Range<usize>> {
+        let start = self.raw.reader;
+        let reader = self.raw.next()?;
+        // One without data is complete as it is, which is told by a place that is empty.
+        let command = Command::read(reader).filter(|command| !command.data.is_empty());
+        let Some(command) = command else {
+            *entry = RawEntry::read(reader, NESTED)?.entry(self.source)?;
+            return Ok(0..0);
+        };
+        entry.term = command.term;
+        entry.index = command.index;
+        // Two of one length are the beginning of a run.
+        let len = self.raw.reader.position().wrapping_sub(start.position());
+        if len == self.last_len {
+            self.alike = Alike::new(start, len, &command).unwrap_or(Alike::NOTHING);
+        }
+        self.last_len = len;
+        Ok(command.data)
+    }
+}
+
+/// An entry of the usual form: a command, with the fields in the order in which we write them.
+struct Command {
+    term: Term,
+    index: Index,
+    /// Where the index stands.
+    index_at: usize,
+    data: Range<usize>,
+}
+
+impl Command {
+    /// `None` if it is of another form, or wrong.
+    #[inline(always)]
+    fn read(mut reader: Reader<'_>) -> Option<Command> {
+        if !reader.eat(entry::TERM) {
+            return None;
+        }
+        let raw_term = reader.varint().ok()?;
+        if !reader.eat(entry::INDEX) {
+            return None;
+        }
+        let index_at = reader.position();
+        let raw_index = reader.varint().ok()?;
+        if !reader.eat(entry::DATA) {
+            return None;
+        }
+        let data = reader.bytes().ok()?;
+        if !reader.is_at_end() {
+            return None;
+        }
+        Some(Command { term: term(raw_term).ok()?, index: index(raw_index).ok()?, index_at, data })
+    }
+}
+
+/// What commands have in common that are written alike up to the data, but for the last seven bits of the index: in a batch of
+/// commands of one size nearly all.
+struct Alike {
+    /// The bytes before the data, the first of them lowest, and which bits of them are the same.
+    head: u128,
+    same: u128,
+    data_at: usize,
+    len: usize,
+    term: Term,
+    /// The index without its last seven bits, and where in the head those are.
+    index: u64,
+    index_shift: u32,
+}
+
+impl Alike {
+    /// What nothing is like: it is longer than anything.
+    const NOTHING: Alike = Alike {
+        head: 0,
+        same: u128::MAX,
+        data_at: 0,
+        len: usize::MAX,
+        term: Term::ZERO,
+        index: 0,
+        index_shift: 0,
+    };
+
+    /// What has this command in common with others? It starts with the key of the entry and has this length from there.
+    fn new(start: Reader<'_>, len: usize, command: &Command) -> Option<Alike> {
+        let bits = |place: usize| place.checked_sub(start.position())?.checked_mul(8)?.try_into().ok();
+        let index_shift: u32 = bits(command.index_at)?;
+        let ignored = u128::MAX.checked_shl(bits(command.data.start)?).unwrap_or_default();
+        let data_at = command.data.start.checked_sub(start.position())?;
+        (data_at <= 16 && index_shift < 64).then_some(Alike {
+            head: u128::from_le_bytes(*start.peek()?),
+            same: !(ignored | 0x7f_u128.wrapping_shl(index_shift)),
+            data_at,
+            len,
+            term: command.term,
+            index: command.index.get() & !0x7f,
+            index_shift,
+        })
+    }
+
+    /// Reads one that is alike: its index, and where its data lie.
+    #[inline(always)]
+    fn read(&self, reader: &mut Reader<'_>) -> Option<(Index, Range<usize>)> {
+        let head = u128::from_le_bytes(*reader.peek()?);
+        if (head ^ self.head) & self.same != 0 {
+            return None;
+        }
+        let start = reader.position();
+        reader.advance(self.len)?;
+        let index = self.index | (head as u64).wrapping_shr(self.index_shift) & 0x7f;
+        Some((Index::new(index), start.wrapping_add(self.data_at)..reader.position()))
     }
 }
 
 /// What the fields of an entry hold. This is the one place where a field that is missing isn't one that is zero.
 #[derive(Default)]
-struct RawEntry<'a> {
+struct RawEntry {
     kind: Option<i32>,
     term: u64,
     index: u64,
-    data: Option<&'a [u8]>,
+    data: Option<Range<usize>>,
 }
 
-impl<'a> RawEntry<'a> {
-    #[inline]
-    fn read(mut reader: Reader<'a>) -> Result<RawEntry<'a>, Flaw> {
+impl RawEntry {
+    #[inline(never)]
+    fn read(mut reader: Reader<'_>, depth: u8) -> Result<RawEntry, Flaw> {
         let mut raw = RawEntry::default();
         while let Some(key) = reader.key()? {
             match key {
@@ -371,14 +567,14 @@ impl<'a> RawEntry<'a> {
                 entry::TERM => raw.term = reader.varint()?,
                 entry::INDEX => raw.index = reader.varint()?,
                 entry::DATA => raw.data = Some(reader.bytes()?),
-                key => reader.other(key, entry::has)?,
+                key => reader.other(key, entry::has, depth)?,
             }
         }
         Ok(raw)
     }
 
-    #[inline]
-    fn entry(&self, source: &Bytes) -> Result<Entry> {
+    #[inline(always)]
+    fn entry(self, source: &Bytes) -> Result<Entry> {
         Ok(Entry {
             term: term(self.term)?,
             index: index(self.index)?,
@@ -387,24 +583,25 @@ impl<'a> RawEntry<'a> {
     }
 
     /// An entry that has no place in the log yet: a client's, though it may have no data.
-    fn proposal(&self, source: &Bytes) -> Result<Entry> {
+    fn proposal(self, source: &Bytes) -> Result<Entry> {
         let data = Some(self.data.unwrap_or_default());
         Ok(Entry { payload: payload(self.kind, data, source)?, ..Entry::default() })
     }
 }
 
 /// An entry without data is a leader's own, and which one is told by its type.
-#[inline]
-fn payload(kind: Option<i32>, data: Option<&[u8]>, source: &Bytes) -> Result<Payload> {
+#[inline(always)]
+fn payload(kind: Option<i32>, data: Option<Range<usize>>, source: &Bytes) -> Result<Payload> {
     Ok(match (kind.unwrap_or_default(), data) {
-        (entry_type::NORMAL, Some(data)) => Payload::Normal(source.slice_ref(data)),
+        (entry_type::NORMAL, Some(data)) => Payload::Normal(source.slice(data)),
         (entry_type::NORMAL, None) if kind.is_some() => Payload::RefusedChange,
         (entry_type::NORMAL, None) => Payload::TermStart,
-        (entry_type::CONF_CHANGE, data) => {
-            Payload::ConfChange(Arc::new(read_conf_change(data.unwrap_or_default(), source)?))
-        }
+        (entry_type::CONF_CHANGE, data) => Payload::ConfChange(Arc::new(read_conf_change(
+            Reader::of(source, data.unwrap_or_default()),
+            source,
+        )?)),
         (entry_type::CONF_CHANGE_V2, Some(data)) => {
-            Payload::ConfChangeV2(Arc::new(read_conf_change_v2(data, source)?))
+            Payload::ConfChangeV2(Arc::new(read_conf_change_v2(Reader::of(source, data), source)?))
         }
         (entry_type::CONF_CHANGE_V2, None) => Payload::LeaveJoint,
         (unknown, _) => return Err(DecodeError::UnknownEntryType(unknown)),
@@ -413,15 +610,15 @@ fn payload(kind: Option<i32>, data: Option<&[u8]>, source: &Bytes) -> Result<Pay
 
 /// What the fields of a membership change in the older format hold.
 #[derive(Default)]
-struct RawConfChange<'a> {
+struct RawConfChange {
     id: u64,
     kind: i32,
     node_id: u64,
-    context: &'a [u8],
+    context: Range<usize>,
 }
 
-impl<'a> RawConfChange<'a> {
-    fn read(mut reader: Reader<'a>) -> Result<RawConfChange<'a>, Flaw> {
+impl RawConfChange {
+    fn read(mut reader: Reader<'_>) -> Result<RawConfChange, Flaw> {
         let mut raw = RawConfChange::default();
         while let Some(key) = reader.key()? {
             match key {
@@ -429,42 +626,42 @@ impl<'a> RawConfChange<'a> {
                 conf_change::TYPE => raw.kind = reader.int32()?,
                 conf_change::NODE_ID => raw.node_id = reader.varint()?,
                 conf_change::CONTEXT => raw.context = reader.bytes()?,
-                key => reader.other(key, conf_change::has)?,
+                key => reader.other(key, conf_change::has, DEPTH)?,
             }
         }
         Ok(raw)
     }
 }
 
-fn read_conf_change(data: &[u8], source: &Bytes) -> Result<ConfChange> {
-    let raw = RawConfChange::read(Reader::new(data)).map_err(DecodeError::MalformedConfChange)?;
+fn read_conf_change(reader: Reader<'_>, source: &Bytes) -> Result<ConfChange> {
+    let raw = RawConfChange::read(reader).map_err(DecodeError::MalformedConfChange)?;
     Ok(ConfChange {
         id: raw.id,
         kind: conf_change_kind(raw.kind).map_err(DecodeError::UnknownConfChangeType)?,
         node: NodeId::new(raw.node_id),
-        context: source.slice_ref(raw.context),
+        context: source.slice(raw.context),
     })
 }
 
 /// What the fields of a membership change in the newer format hold.
 #[derive(Default)]
-struct RawConfChangeV2<'a> {
+struct RawConfChangeV2 {
     transition: i32,
     changes: Vec<ConfChangeSingle>,
     /// What the first of the steps that we don't know does.
     unknown: Option<i32>,
-    context: &'a [u8],
+    context: Range<usize>,
 }
 
-impl<'a> RawConfChangeV2<'a> {
-    fn read(mut reader: Reader<'a>) -> Result<RawConfChangeV2<'a>, Flaw> {
+impl RawConfChangeV2 {
+    fn read(mut reader: Reader<'_>) -> Result<RawConfChangeV2, Flaw> {
         let mut raw = RawConfChangeV2::default();
         while let Some(key) = reader.key()? {
             match key {
                 conf_change_v2::TRANSITION => raw.transition = reader.int32()?,
                 conf_change_v2::CHANGES => raw.read_single(reader.message()?)?,
                 conf_change_v2::CONTEXT => raw.context = reader.bytes()?,
-                key => reader.other(key, conf_change_v2::has)?,
+                key => reader.other(key, conf_change_v2::has, DEPTH)?,
             }
         }
         Ok(raw)
@@ -476,7 +673,7 @@ impl<'a> RawConfChangeV2<'a> {
             match key {
                 conf_change_single::TYPE => kind = reader.int32()?,
                 conf_change_single::NODE_ID => node_id = reader.varint()?,
-                key => reader.other(key, conf_change_single::has)?,
+                key => reader.other(key, conf_change_single::has, NESTED)?,
             }
         }
         match conf_change_kind(kind) {
@@ -487,8 +684,8 @@ impl<'a> RawConfChangeV2<'a> {
     }
 }
 
-fn read_conf_change_v2(data: &[u8], source: &Bytes) -> Result<ConfChangeV2> {
-    let raw = RawConfChangeV2::read(Reader::new(data)).map_err(DecodeError::MalformedConfChange)?;
+fn read_conf_change_v2(reader: Reader<'_>, source: &Bytes) -> Result<ConfChangeV2> {
+    let raw = RawConfChangeV2::read(reader).map_err(DecodeError::MalformedConfChange)?;
     if let Some(unknown) = raw.unknown {
         return Err(DecodeError::UnknownConfChangeType(unknown));
     }
@@ -500,7 +697,7 @@ fn read_conf_change_v2(data: &[u8], source: &Bytes) -> Result<ConfChangeV2> {
             unknown => return Err(DecodeError::UnknownTransition(unknown)),
         },
         changes: raw.changes,
-        context: source.slice_ref(raw.context),
+        context: source.slice(raw.context),
     })
 }
 
@@ -517,32 +714,34 @@ fn conf_change_kind(raw: i32) -> Result<ConfChangeKind, i32> {
 
 /// What the fields of a snapshot hold, and those of its metadata.
 #[derive(Default)]
-struct RawSnapshot<'a> {
-    data: &'a [u8],
+struct RawSnapshot {
+    data: Range<usize>,
     conf_state: RawConfState,
     index: u64,
     term: u64,
 }
 
-impl<'a> RawSnapshot<'a> {
-    fn merge(&mut self, mut reader: Reader<'a>) -> Result<(), Flaw> {
+impl RawSnapshot {
+    fn merge(&mut self, mut reader: Reader<'_>, depth: u8) -> Result<(), Flaw> {
         while let Some(key) = reader.key()? {
             match key {
                 snapshot::DATA => self.data = reader.bytes()?,
-                snapshot::METADATA => self.merge_metadata(reader.message()?)?,
-                key => reader.other(key, snapshot::has)?,
+                snapshot::METADATA => self.merge_metadata(reader.message()?, depth.saturating_sub(1))?,
+                key => reader.other(key, snapshot::has, depth)?,
             }
         }
         Ok(())
     }
 
-    fn merge_metadata(&mut self, mut reader: Reader<'a>) -> Result<(), Flaw> {
+    fn merge_metadata(&mut self, mut reader: Reader<'_>, depth: u8) -> Result<(), Flaw> {
         while let Some(key) = reader.key()? {
             match key {
-                snapshot_metadata::CONF_STATE => self.conf_state.merge(reader.message()?)?,
+                snapshot_metadata::CONF_STATE => {
+                    self.conf_state.merge(reader.message()?, depth.saturating_sub(1))?
+                }
                 snapshot_metadata::INDEX => self.index = reader.varint()?,
                 snapshot_metadata::TERM => self.term = reader.varint()?,
-                key => reader.other(key, snapshot_metadata::has)?,
+                key => reader.other(key, snapshot_metadata::has, depth)?,
             }
         }
         Ok(())
@@ -555,7 +754,7 @@ impl<'a> RawSnapshot<'a> {
                 index: index(self.index)?,
                 term: term(self.term)?,
             },
-            data: source.slice_ref(self.data),
+            data: source.slice(self.data),
         })
     }
 }
@@ -569,7 +768,7 @@ struct RawConfState {
 }
 
 impl RawConfState {
-    fn merge(&mut self, mut reader: Reader<'_>) -> Result<(), Flaw> {
+    fn merge(&mut self, mut reader: Reader<'_>, depth: u8) -> Result<(), Flaw> {
         while let Some(key) = reader.key()? {
             let has_zero = match key {
                 conf_state::VOTERS | conf_state::PACKED_VOTERS => {
@@ -589,7 +788,7 @@ impl RawConfState {
                     false
                 }
                 key => {
-                    reader.other(key, conf_state::has)?;
+                    reader.other(key, conf_state::has, depth)?;
                     false
                 }
             };
@@ -621,11 +820,13 @@ fn read_nodes(key: Key, reader: &mut Reader<'_>, nodes: &mut Vec<NodeId>) -> Res
     Ok(has_zero)
 }
 
+#[inline(always)]
 fn term(raw: u64) -> Result<Term> {
     let term = Term::new(raw);
     if term > Term::LIMIT { Err(DecodeError::TermPastLimit(raw)) } else { Ok(term) }
 }
 
+#[inline(always)]
 fn index(raw: u64) -> Result<Index> {
     let index = Index::new(raw);
     if index > Index::LIMIT { Err(DecodeError::IndexPastLimit(raw)) } else { Ok(index) }

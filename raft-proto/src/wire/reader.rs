@@ -1,32 +1,36 @@
 //! Protobuf, field by field, without knowing any message.
 
+use core::ops::Range;
+
 use super::Flaw;
 use super::numbers::{Key, WireType};
 
 type Result<T> = core::result::Result<T, Flaw>;
 
 /// How deep messages and groups may nest, as in most implementations.
-const DEPTH: u8 = 100;
+pub(super) const DEPTH: u8 = 100;
 
 /// Reads the fields of one message, in the order in which they stand there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reader<'a> {
-    rest: &'a [u8],
-    /// How deep what is skipped may yet nest.
-    depth: u8,
+    /// All that was received, to the end of the message.
+    bytes: &'a [u8],
+    /// How much of that is read.
+    at: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, depth: DEPTH }
+        Reader { bytes, at: 0 }
     }
 
+    #[inline]
     pub(super) fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
+        self.at == self.bytes.len()
     }
 
     /// The key of the next field, whose value must be read next; `None` at the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn key(&mut self) -> Result<Option<Key>> {
         if self.is_at_end() {
             return Ok(None);
@@ -35,41 +39,34 @@ impl<'a> Reader<'a> {
         Ok(Some(Key::read(key)))
     }
 
-    /// A number.
-    #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64> {
-        // One byte and two are nearly all that there is: keys, lengths, terms.
-        match *self.rest {
-            [low, ref rest @ ..] if low < 0x80 => {
-                self.rest = rest;
-                Ok(u64::from(low))
-            }
-            [low, high, ref rest @ ..] if high < 0x80 => {
-                self.rest = rest;
-                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
-            }
-            _ => self.long_varint(),
+    /// Is this the key of the next field? It is passed over then. For keys of one byte: a quick way to read fields in the order
+    /// in which they are usually written.
+    #[inline(always)]
+    pub(super) fn eat(&mut self, key: Key) -> bool {
+        let is_next = self.bytes.get(self.at).is_some_and(|byte| u32::from(*byte) == key.get());
+        if is_next {
+            self.at = self.at.wrapping_add(1);
         }
+        is_next
     }
 
-    #[inline(never)]
-    fn long_varint(&mut self) -> Result<u64> {
-        let mut rest = self.rest;
+    /// A number.
+    #[inline(always)]
+    pub(super) fn varint(&mut self) -> Result<u64> {
+        // Up to four bytes are nearly all that there is: keys, lengths, terms, indexes.
+        let mut at = self.at;
         let mut value = 0;
-        for shift in (0..64_u32).step_by(7) {
-            let (&byte, after) = rest.split_first().ok_or(Flaw::Truncated)?;
-            rest = after;
+        for shift in [0_u32, 7, 14, 21] {
+            let byte = *self.bytes.get(at).ok_or(Flaw::Truncated)?;
+            at = at.wrapping_add(1);
             value |= u64::from(byte & 0x7f).wrapping_shl(shift);
             if byte < 0x80 {
-                // Of the tenth byte one bit is left.
-                if shift == 63 && byte > 1 {
-                    return Err(Flaw::VarintTooLong);
-                }
-                self.rest = rest;
+                self.at = at;
                 return Ok(value);
             }
         }
-        Err(Flaw::VarintTooLong)
+        (value, self.at) = long_varint(self.bytes, self.at)?;
+        Ok(value)
     }
 
     /// A number of the type `int32`, or an enum: what doesn't fit is cut off.
@@ -88,34 +85,61 @@ impl<'a> Reader<'a> {
         Ok(self.varint()? != 0)
     }
 
-    /// Bytes of a length that stands in front of them.
-    #[inline]
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8]> {
+    /// Where bytes lie, whose length stands in front of them.
+    #[inline(always)]
+    pub(super) fn bytes(&mut self) -> Result<Range<usize>> {
         let len = self.varint()?;
         self.take(len)
     }
 
     /// A message in the message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn message(&mut self) -> Result<Reader<'a>> {
-        Ok(Reader { rest: self.bytes()?, depth: self.depth.saturating_sub(1) })
+        let range = self.bytes()?;
+        Ok(Reader::of(self.bytes, range))
+    }
+
+    /// How much of all that was received is read.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The next bytes, if so many are left.
+    #[inline(always)]
+    pub(super) fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.bytes.get(self.at..)?.first_chunk()
+    }
+
+    /// Passes over so many bytes, if they are there.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, len: usize) -> Option<()> {
+        let end = self.at.checked_add(len)?;
+        if end > self.bytes.len() {
+            return None;
+        }
+        self.at = end;
+        Some(())
+    }
+
+    /// Reads the message that lies there.
+    #[inline(always)]
+    pub(super) fn of(bytes: &'a [u8], range: Range<usize>) -> Reader<'a> {
+        Reader { bytes: bytes.get(..range.end).unwrap_or_default(), at: range.start }
     }
 
     /// Passes over a field whose key isn't among those of the message: one that a later version has. One that is, but for the
-    /// wire type, is a mistake.
-    #[cold]
-    pub(super) fn other(&mut self, key: Key, is_known: fn(u32) -> bool) -> Result<()> {
-        wire_type(key)?;
-        if is_known(key.field()) {
-            return Err(Flaw::WrongWireType);
-        }
-        self.skip(key, self.depth)
+    /// wire type, is a mistake. So many levels may yet nest in it.
+    #[inline(always)]
+    pub(super) fn other(&mut self, key: Key, is_known: fn(u32) -> bool, depth: u8) -> Result<()> {
+        self.at = other(self.bytes, self.at, key, is_known, depth)?;
+        Ok(())
     }
 
-    /// Passes over any field.
-    #[cold]
-    pub(super) fn pass(&mut self, key: Key) -> Result<()> {
-        self.skip(key, self.depth)
+    /// Passes over fields until one of this key comes, and over its key.
+    #[inline(always)]
+    pub(super) fn pass_until(&mut self, key: Key) -> Result<()> {
+        self.at = pass_until(self.bytes, self.at, key)?;
+        Ok(())
     }
 
     /// Recurses at most [`DEPTH`] times, in small frames.
@@ -137,12 +161,36 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
-    fn take(&mut self, len: u64) -> Result<&'a [u8]> {
-        let len = usize::try_from(len).map_err(|_| Flaw::Truncated)?;
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Flaw::Truncated)?;
-        self.rest = rest;
-        Ok(taken)
+    #[inline(always)]
+    fn take(&mut self, len: u64) -> Result<Range<usize>> {
+        let start = self.at;
+        usize::try_from(len).ok().and_then(|len| self.advance(len)).ok_or(Flaw::Truncated)?;
+        Ok(start..self.at)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn other(bytes: &[u8], at: usize, key: Key, is_known: fn(u32) -> bool, depth: u8) -> Result<usize> {
+    let mut reader = Reader { bytes, at };
+    wire_type(key)?;
+    if is_known(key.field()) {
+        return Err(Flaw::WrongWireType);
+    }
+    reader.skip(key, depth)?;
+    Ok(reader.at)
+}
+
+#[cold]
+#[inline(never)]
+fn pass_until(bytes: &[u8], at: usize, wanted: Key) -> Result<usize> {
+    let mut reader = Reader { bytes, at };
+    loop {
+        let key = reader.key()?.ok_or(Flaw::Truncated)?;
+        if key == wanted {
+            return Ok(reader.at);
+        }
+        reader.skip(key, DEPTH)?;
     }
 }
 
@@ -151,4 +199,24 @@ fn wire_type(key: Key) -> Result<WireType> {
         return Err(Flaw::FieldNumber);
     }
     key.wire_type().ok_or(Flaw::UnknownWireType)
+}
+
+/// A number of any length, and where it ends.
+#[inline(never)]
+fn long_varint(bytes: &[u8], start: usize) -> Result<(u64, usize)> {
+    let mut value = 0;
+    let mut at = start;
+    for shift in (0..64_u32).step_by(7) {
+        let byte = *bytes.get(at).ok_or(Flaw::Truncated)?;
+        at = at.wrapping_add(1);
+        value |= u64::from(byte & 0x7f).wrapping_shl(shift);
+        if byte < 0x80 {
+            // Of the tenth byte one bit is left.
+            if shift == 63 && byte > 1 {
+                return Err(Flaw::VarintTooLong);
+            }
+            return Ok((value, at));
+        }
+    }
+    Err(Flaw::VarintTooLong)
 }

@@ -106,7 +106,22 @@ pub fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn entries() -> impl Strategy<Value = Entries> {
-    vec(entry(), 0..5).prop_map(Entries::from)
+    prop_oneof![vec(entry(), 0..5), batch()].prop_map(Entries::from)
+}
+
+/// Consecutive commands, most of them of one size and term, as a leader sends them.
+pub fn batch() -> impl Strategy<Value = Vec<Entry>> {
+    let size = prop_oneof![0..3_usize, 100..300_usize];
+    let odd = proptest::option::weighted(0.1, entry());
+    (term(), number(), size, vec((odd, any::<u8>()), 0..20)).prop_map(|(term, first, size, kinds)| {
+        let entry = |(index, (odd, byte)): (u64, (Option<Entry>, u8))| {
+            odd.unwrap_or_else(|| {
+                let index = Index::new(index.min(Index::LIMIT.get()));
+                Entry::normal(term, index, Bytes::from(vec![byte; size]))
+            })
+        };
+        (first..).zip(kinds).map(entry).collect()
+    })
 }
 
 fn proposals() -> impl Strategy<Value = Entries> {

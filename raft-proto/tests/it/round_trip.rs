@@ -21,7 +21,10 @@ fn goes_round<T: PartialEq + Debug>(
     decode: Decode<T>,
     prosts: Encode<T>,
 ) -> TestCaseResult {
-    let bytes = encoded(&value, encode);
+    let mut buf = BytesMut::new();
+    encode(&value, &mut buf);
+    prop_assert!(buf.capacity() <= buf.len().max(8), "it is written into a buffer of the right size");
+    let bytes = buf.freeze();
     prop_assert_eq!(&bytes, &encoded(&value, prosts));
     prop_assert_eq!(decode(bytes), Ok(value));
     Ok(())
