@@ -59,6 +59,7 @@ fn a_failure_is_cut_down_to_what_it_takes() {
         Options { faults: vec![Fault::Lie], nodes: Some(3), changes: Some(false), ..Options::default() };
     let failure = (1..200).find_map(|seed| run(seed, &options).err()).unwrap();
     assert_eq!(failure.violation.statement, "6", "{failure}");
+    assert!((50..=100).contains(&failure.trail.len()), "{}", failure.trail.len());
     let whole = failure.schedule.as_ref().unwrap();
     let short = failure.shrink().unwrap();
     assert!(short.len() < whole.len() / 10, "{} of {}:\n{short}", short.len(), whole.len());

@@ -9,8 +9,8 @@ use super::driver::node_of;
 use crate::cluster::Node;
 use crate::parts::Parts;
 
-/// So many of the last events are told.
-const EVENTS: usize = 60;
+/// So many lines of the last events are told.
+const LINES: usize = 100;
 
 /// The actions of a run, and its last events in words.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +31,12 @@ impl Trail {
     pub(super) fn end<P: Parts>(&mut self, action: Action, nodes: &[Node<P>], left: &[String]) {
         let at = node_of(action);
         let state = at.map_or(String::new(), |at| state_of(&nodes[at]));
-        if self.lines.len() == EVENTS {
-            self.lines.pop_front();
-        }
         self.lines.push_back((at, format!("{:<90} | {state}", self.head)));
         for line in left {
             self.lines.push_back((at, format!("{:>14} {line}", ">")));
         }
+        let over = self.lines.len().saturating_sub(LINES);
+        self.lines.drain(..over);
     }
 
     /// Everything that happened, up to the demand.

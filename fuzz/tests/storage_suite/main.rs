@@ -1,7 +1,6 @@
 //! The storage suite: what is right passes it, and what is wrong is named.
 #![allow(missing_docs)]
 
-mod kv;
 mod simulated;
 mod wrong;
 
@@ -56,11 +55,6 @@ fn the_storage_in_memory_passes() {
         Ok(InMemory { now: storage.clone(), durable: storage })
     };
     check(create).unwrap_or_else(|failure| panic!("{failure}"));
-}
-
-#[test]
-fn the_folder_of_the_key_value_server_passes() {
-    check(kv::Folder::create).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
