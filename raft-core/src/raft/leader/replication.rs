@@ -69,6 +69,13 @@ pub(super) fn send_append<S: Storage>(
     }
 }
 
+/// Sends a peer what it lacks of the log, as far as its window goes.
+#[inline]
+fn fill_window<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Progress, batch: &mut Batch) {
+    let last = common.log.last().index;
+    while peer.next_index() <= last && send_append(common, to, peer, Empty::NotAllowed, batch) {}
+}
+
 /// Sends a peer the next part of the log, if it is there.
 pub(super) fn send_log<S: Storage>(
     common: &mut Common<S>,
@@ -332,9 +339,8 @@ impl Leader {
 
     /// Sends a peer as much as its window holds.
     fn send_all<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
-        let last = common.log.last().index;
-        if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.next_index() <= last) {
-            while send_append(common, to, peer, Empty::NotAllowed, &mut Batch::default()) {}
+        if let Some(peer) = self.progress.get_mut(to) {
+            fill_window(common, to, peer, &mut Batch::default());
         }
     }
 
@@ -343,7 +349,7 @@ impl Leader {
         let me = common.id();
         let mut batch = Batch::default();
         for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
-            while send_append(common, id, peer, Empty::NotAllowed, &mut batch) {}
+            fill_window(common, id, peer, &mut batch);
         }
     }
 
