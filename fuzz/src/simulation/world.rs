@@ -285,15 +285,20 @@ impl<P: Parts> World<P> {
         self.crash(at, usize::MAX, false)
     }
 
-    /// Could the cluster do without this node? It is a voter of at least three, and the only one whose disk is spoilt.
+    /// Could the cluster do without this node? It is a voter of at least three, the only one whose disk is spoilt, and no change is
+    /// on its way by which the others could come to need it.
     fn is_dispensable(&self, at: usize) -> bool {
         let (node, newest) = (&self.nodes[at], self.oracle.newest_members());
+        let unapplied = |(at, node): (usize, &Node<P>)| {
+            self.oracle.shadow(at).behind(node.machine.index()).any(|(_, line)| line.is_change)
+        };
         let follows = node.raw.as_ref().is_some_and(|raw| raw.role() == RoleKind::Follower);
         follows
             && newest.voters.contains(node.id)
             && newest.voters.len() >= 3
             && !newest.is_joint()
             && self.nodes.iter().all(|node| !node.spoilt)
+            && !self.nodes.iter().enumerate().any(unapplied)
     }
 
     /// Is this node out, and does everybody know? Its name may be used again only then: one that was away, and acts by a
