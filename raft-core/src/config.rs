@@ -93,7 +93,7 @@ pub struct Config {
     /// With `async_writes`, how many committed entries may be handed out for application before they are durable on this
     /// node: a quorum has them. A state machine that survives a crash which the log's tail doesn't is then ahead of the log,
     /// and [`RawNode::new`](crate::RawNode::new) refuses that; so this is for one that doesn't. Default 0.
-    pub max_apply_ahead: u64,
+    pub max_apply_ahead: u32,
 
     /// Don't tell followers at once that the commit index moved; the next append or heartbeat does. Saves messages where
     /// followers needn't apply soon. Default false.

@@ -44,11 +44,12 @@ pub(crate) struct RaftLog<S> {
     applied: Index,
     async_writes: bool,
     /// How many entries may be handed out for application before they are durable, with asynchronous writes.
-    max_apply_ahead: u64,
+    max_apply_ahead: u32,
     /// Committed entries couldn't be read; they are asked for again after the next tick.
     read_failed: bool,
-    /// The state machine waits for a snapshot of this index or above, and is given nothing to apply meanwhile.
-    wanted: Option<Index>,
+    /// The state machine waits for a snapshot of this index or above, and is given nothing to apply meanwhile. Zero if it
+    /// doesn't wait.
+    wanted: Index,
 }
 
 /// Without what is stored: that is the caller's.
@@ -143,13 +144,20 @@ impl<S: Storage> RaftLog<S> {
             async_writes: config.async_writes,
             max_apply_ahead: config.max_apply_ahead,
             read_failed: false,
-            wanted: None,
+            wanted: Index::ZERO,
         })
     }
 
     pub(crate) fn set_limits(&mut self, config: &Config) {
         self.max_apply_ahead = config.max_apply_ahead;
         self.pages.set_limit(config.max_committed_bytes);
+    }
+
+    /// Gives back memory for what isn't unstable, in flight or being applied.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.unstable.shrink_to_fit();
+        self.in_flight.shrink_to_fit();
+        self.pages.shrink_to_fit();
     }
 
     pub(crate) fn storage(&self) -> &S {
@@ -388,22 +396,22 @@ impl<S: Storage> RaftLog<S> {
         self.unstable.replace_after(position, tail);
         self.committed = self.committed.max(position.index).min(self.last().index);
         self.handed = self.handed.max(position.index);
-        self.wanted = None;
+        self.withdraw_want();
     }
 
     /// The state machine needs a snapshot of what it was handed, at least. Nothing more is handed out until that came.
     pub(crate) fn want_snapshot(&mut self) {
-        self.wanted = Some(self.handed.max(Index::new(1)));
+        self.wanted = self.handed.max(Index::new(1));
     }
 
     /// It needs none any more.
     pub(crate) fn withdraw_want(&mut self) {
-        self.wanted = None;
+        self.wanted = Index::ZERO;
     }
 
     /// The least index of the snapshot that the state machine waits for.
     pub(crate) fn wanted(&self) -> Option<Index> {
-        self.wanted
+        (!self.wanted.is_zero()).then_some(self.wanted)
     }
 
     /// The entries behind `index`.
@@ -511,9 +519,9 @@ impl<S: Storage> RaftLog<S> {
 
     /// The committed entries that may be handed out now.
     pub(crate) fn to_apply(&self) -> Range<Index> {
-        let waits_for_snapshot = self.unstable.snapshot().is_some() || self.wanted.is_some();
+        let waits_for_snapshot = self.unstable.snapshot().is_some() || !self.wanted.is_zero();
         let blocked = self.pages.is_paused() || self.read_failed || waits_for_snapshot;
-        let ahead = self.durable().plus(self.max_apply_ahead);
+        let ahead = self.durable().plus(u64::from(self.max_apply_ahead));
         let limit = if self.async_writes { self.committed.min(ahead) } else { self.committed };
         let end = if blocked { self.handed } else { limit.max(self.handed) };
         self.handed.next()..end.next()

@@ -4,6 +4,7 @@ mod changer;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -17,9 +18,23 @@ use crate::quorum::{JointQuorum, MajorityQuorum};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Configuration {
     voters: JointQuorum,
-    learners: Vec<NodeId>,
-    learners_next: Vec<NodeId>,
+    /// Nothing where there are none.
+    learners: Option<Box<Learners>>,
     auto_leave: bool,
+}
+
+/// Who only learns, and who will, each in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Learners {
+    now: Vec<NodeId>,
+    next: Vec<NodeId>,
+}
+
+impl Learners {
+    /// In the form in which equal ones are the same.
+    fn boxed(self) -> Option<Box<Learners>> {
+        if self.now.is_empty() && self.next.is_empty() { None } else { Some(Box::new(self)) }
+    }
 }
 
 impl Configuration {
@@ -52,16 +67,17 @@ impl Configuration {
         if state.auto_leave && !voters.is_joint() {
             return Err(ConfStateError::NothingToLeave);
         }
-        Ok(Configuration { voters, learners, learners_next, auto_leave: state.auto_leave })
+        let learners = Learners { now: learners, next: learners_next }.boxed();
+        Ok(Configuration { voters, learners, auto_leave: state.auto_leave })
     }
 
     /// The form that is stored, with every list in ascending order.
     pub fn to_conf_state(&self) -> ConfState {
         ConfState {
             voters: self.voters.incoming.voters().to_vec(),
-            learners: self.learners.clone(),
+            learners: self.learners().to_vec(),
             voters_outgoing: self.voters.outgoing.voters().to_vec(),
-            learners_next: self.learners_next.clone(),
+            learners_next: self.learners_next().to_vec(),
             auto_leave: self.auto_leave,
         }
     }
@@ -73,12 +89,12 @@ impl Configuration {
 
     /// The learners, in ascending order.
     pub fn learners(&self) -> &[NodeId] {
-        &self.learners
+        self.learners.as_ref().map_or(&[], |learners| &learners.now)
     }
 
     /// The voters of the outgoing half that become learners when the joint configuration is left, in ascending order.
     pub fn learners_next(&self) -> &[NodeId] {
-        &self.learners_next
+        self.learners.as_ref().map_or(&[], |learners| &learners.next)
     }
 
     /// Does this node have a vote, in either half?
@@ -88,7 +104,7 @@ impl Configuration {
 
     /// Does this node only learn?
     pub fn is_learner(&self, id: NodeId) -> bool {
-        self.learners.binary_search(&id).is_ok()
+        self.learners().binary_search(&id).is_ok()
     }
 
     /// Is this node in the configuration at all?
@@ -98,7 +114,7 @@ impl Configuration {
 
     /// All members, each once, in ascending order.
     pub fn members(&self) -> Vec<NodeId> {
-        let mut members: Vec<NodeId> = self.voters.voters().chain(self.learners.iter().copied()).collect();
+        let mut members: Vec<NodeId> = self.voters.voters().chain(self.learners().iter().copied()).collect();
         members.sort_unstable();
         members
     }

@@ -243,6 +243,13 @@ impl Progress {
         news
     }
 
+    /// Gives back memory for messages that aren't on their way.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        if let ProgressState::Replicate(inflights) = &mut self.state {
+            inflights.shrink_to_fit();
+        }
+    }
+
     /// What was acknowledged no longer fills the window.
     pub(crate) fn free_up_to(&mut self, index: Index) {
         if let ProgressState::Replicate(inflights) = &mut self.state {

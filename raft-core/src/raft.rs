@@ -57,7 +57,8 @@ pub(crate) struct Raft<S> {
 pub(crate) enum Role {
     Follower(Follower),
     Candidate(Candidate),
-    Leader(Leader),
+    /// Most nodes don't lead, and need no room for it.
+    Leader(Box<Leader>),
 }
 
 /// A message with what it means for the log: read before anything is changed, so that a storage that fails costs no
@@ -394,6 +395,33 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// An empty buffer for the entries of a proposal. A leader keeps one.
+    pub(crate) fn take_proposal_buffer(&mut self) -> Vec<Entry> {
+        match &mut self.role {
+            Role::Leader(leader) => core::mem::take(&mut leader.proposed),
+            Role::Follower(_) | Role::Candidate(_) => Vec::new(),
+        }
+    }
+
+    /// The buffer is done with.
+    pub(crate) fn keep_proposal_buffer(&mut self, mut buffer: Vec<Entry>) {
+        if let Role::Leader(leader) = &mut self.role {
+            buffer.clear();
+            if buffer.capacity() <= leader::KEEP_PROPOSED {
+                leader.proposed = buffer;
+            }
+        }
+    }
+
+    /// Gives back the memory of buffers that hold nothing.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.common.outbox.shrink_to_fit();
+        self.common.log.shrink_to_fit();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.shrink_to_fit();
+        }
+    }
+
     /// Hands leadership over, or passes the wish on to the leader (thesis §3.10).
     pub(crate) fn transfer_leader(&mut self, to: NodeId) -> Result<(), TransferError> {
         let common = &mut self.common;
@@ -435,7 +463,7 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn apply_conf_change(&mut self, change: &ConfChangeV2) -> Result<ConfState, ConfChangeError> {
         let common = &mut self.common;
         if let Some(applied) = &mut common.applied_membership {
-            *applied = applied.apply(change)?;
+            **applied = applied.apply(change)?;
             return Ok(applied.to_conf_state());
         }
         let next = common.membership.apply(change)?;
@@ -622,7 +650,7 @@ impl<S: Storage> Raft<S> {
             }
             Next::Lead => {
                 self.common.clock.restart(&mut self.common.rng);
-                Role::Leader(Leader::new(&mut self.common))
+                Role::Leader(Box::new(Leader::new(&mut self.common)))
             }
         };
         self.common.clock.wake();
@@ -650,7 +678,11 @@ impl<S: Storage> Raft<S> {
                 let transferee = leader.transferee();
                 drop_all(&mut leader.into_reads());
                 if let Some(to) = transferee {
-                    common.outbox.transfers.push(TransferOutcome { to, end: TransferEnd::SteppedDown });
+                    common
+                        .outbox
+                        .rare()
+                        .transfers
+                        .push(TransferOutcome { to, end: TransferEnd::SteppedDown });
                 }
             }
         }

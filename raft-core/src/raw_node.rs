@@ -36,7 +36,7 @@ use crate::trace::Trace;
 /// * **outputs** tell what is to be done: [`has_ready`](RawNode::has_ready), [`ready`](RawNode::ready);
 /// * **acknowledgements** tell it what was done: [`on_persisted`](RawNode::on_persisted),
 ///   [`on_applied`](RawNode::on_applied), or both at once: [`advance`](RawNode::advance);
-/// * **getters** change nothing.
+/// * **getters** change nothing, and [`shrink_to_fit`](RawNode::shrink_to_fit) nothing but how much memory is in use.
 ///
 /// Give it all inputs that are there, then take its `Ready`s until there is none. See the crate's documentation for
 /// what is to be done with one, and in which order.
@@ -46,14 +46,9 @@ use crate::trace::Trace;
 pub struct RawNode<S> {
     raft: Raft<S>,
     handed_out: HandedOut,
-    /// An empty buffer for the entries of the next proposal.
-    proposed: Vec<Entry>,
     /// Nothing is due if this is false.
     may_be_due: bool,
 }
-
-/// A buffer for more entries than this is given back.
-const KEEP_PROPOSED: usize = 64;
 
 impl<S: Storage> RawNode<S> {
     /// A node that continues from what its storage holds.
@@ -76,7 +71,7 @@ impl<S: Storage> RawNode<S> {
 
     fn start(config: Config, storage: S, trace: Trace) -> Result<RawNode<S>, StartError> {
         let raft = Raft::new(config, storage, trace)?;
-        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft, proposed: Vec::new(), may_be_due: true })
+        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft, may_be_due: true })
     }
 
     /// Looks whether anything is due: at the end of the calls after which a node comes to rest, so that asking one that rests
@@ -135,14 +130,15 @@ impl<S: Storage> RawNode<S> {
     /// As [`propose`](RawNode::propose).
     pub fn propose_batch(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposal, ProposeError> {
         let entry = |data| Entry { payload: Payload::Normal(data), ..Entry::default() };
-        let mut entries = core::mem::take(&mut self.proposed);
-        entries.extend(data.into_iter().map(entry));
+        let mut entries = self.raft.take_proposal_buffer();
+        let data = data.into_iter();
+        if entries.capacity() == 0 {
+            entries.reserve_exact(data.size_hint().0);
+        }
+        entries.extend(data.map(entry));
         let me = self.id();
         let result = self.change().propose(me, &mut entries);
-        entries.clear();
-        if entries.capacity() <= KEEP_PROPOSED {
-            self.proposed = entries;
-        }
+        self.raft.keep_proposal_buffer(entries);
         result.map(|(proposal, _)| proposal)
     }
 
@@ -380,6 +376,14 @@ impl<S: Storage> RawNode<S> {
         }
     }
 
+    // -- memory
+
+    /// Gives back the memory of all buffers that hold nothing: for a node that is at rest and likely to stay so, where there are
+    /// many. They are made again when they are needed.
+    pub fn shrink_to_fit(&mut self) {
+        self.raft.shrink_to_fit();
+    }
+
     // -- getters
 
     /// This node.
@@ -545,7 +549,7 @@ impl<S: Storage> RawNode<S> {
     /// `Ready`s and the counters, which decide nothing; and the random numbers, which decide the next election time-out only,
     /// so the caller must set it itself, after each call ([`set_election_timeout`](RawNode::set_election_timeout)).
     pub fn hash_state(&self, state: &mut impl Hasher) {
-        let RawNode { raft: Raft { common, role }, handed_out, proposed: _, may_be_due: _ } = self;
+        let RawNode { raft: Raft { common, role }, handed_out, may_be_due: _ } = self;
         (common, role, handed_out).hash(state);
     }
 

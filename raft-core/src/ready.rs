@@ -1,5 +1,6 @@
 //! What the core asks of its caller, and how it is cut from the outbox and the log.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
@@ -123,13 +124,13 @@ fn empty<T>(list: &mut Vec<T>) {
 }
 
 /// What was handed out last, and so needn't be again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HandedOut {
     /// The number of the last `Ready`.
     pub(crate) number: u64,
     soft_state: SoftState,
     hard_state: HardState,
-    lost: Option<DataLoss>,
+    lost: Option<Box<DataLoss>>,
 }
 
 /// Without the number, by which nothing is decided.
@@ -147,7 +148,7 @@ impl HandedOut {
             number: 0,
             soft_state: raft.soft_state(),
             hard_state: raft.common.hard_state(),
-            lost: raft.common.lost,
+            lost: raft.common.lost.clone(),
         }
     }
 
@@ -177,39 +178,6 @@ impl HandedOut {
         ready.number = self.number;
 
         raft.send_unsent();
-        let is_news = raft.common.news || raft.common.log.committed() != self.hard_state.commit;
-        let promised = is_news && self.tell_news(raft, ready);
-
-        let common = &mut raft.common;
-        if common.log.committed() > common.log.handed()
-            && !common.log.to_apply().is_empty()
-            && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
-        {
-            common.storage_failed(&error);
-            ready.storage_error = Some(error);
-        }
-        if common.log.has_unwritten() {
-            ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
-        }
-        ready.must_sync =
-            promised || !ready.entries.is_empty() || ready.snapshot.is_some() || ready.data_loss.is_some();
-
-        let outbox = &mut common.outbox;
-        hand_over(&mut outbox.messages, &mut ready.messages);
-        hand_over(&mut outbox.read_states, &mut ready.read_states);
-        hand_over(&mut outbox.dropped_reads, &mut ready.dropped_reads);
-        hand_over(&mut outbox.transfers, &mut ready.transfers);
-        hand_over(&mut outbox.vote_requests_after, &mut ready.vote_requests_after);
-        hand_over(&mut outbox.held, &mut ready.persisted_messages);
-        ready.has_own_answers = !outbox.own.is_empty();
-        if ready.needs_acknowledgement() {
-            let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
-            common.log.on_write_handed_out(self.number, common.term, snapshot, &mut outbox.own);
-        }
-    }
-
-    /// What has changed of the node since it was told last. Returns whether term or vote did, which must be durable.
-    fn tell_news<S: Storage>(&mut self, raft: &mut Raft<S>, ready: &mut Ready) -> bool {
         let soft_state = raft.soft_state();
         ready.soft_state = (soft_state != self.soft_state).then_some(soft_state);
         self.soft_state = soft_state;
@@ -220,11 +188,41 @@ impl HandedOut {
         ready.hard_state = (hard_state != self.hard_state).then_some(hard_state);
         self.hard_state = hard_state;
 
-        let report = common.lost.map_or(DataLossReport::Regained, DataLossReport::Noticed);
-        ready.data_loss = (common.lost != self.lost).then_some(report);
-        self.lost = common.lost;
+        if !common.log.to_apply().is_empty()
+            && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
+        {
+            common.storage_failed(&error);
+            ready.storage_error = Some(error);
+        }
+        if common.log.has_unwritten() {
+            ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
+        }
+        if common.lost != self.lost {
+            let lost = common.lost.as_deref().copied();
+            ready.data_loss = Some(lost.map_or(DataLossReport::Regained, DataLossReport::Noticed));
+            self.lost = common.lost.clone();
+        }
         common.news = false;
-        promised
+        ready.must_sync =
+            promised || !ready.entries.is_empty() || ready.snapshot.is_some() || ready.data_loss.is_some();
+
+        let outbox = &mut common.outbox;
+        hand_over(&mut outbox.messages, &mut ready.messages);
+        hand_over(&mut outbox.held, &mut ready.persisted_messages);
+        if let Some(rare) = &mut outbox.rare {
+            hand_over(&mut rare.read_states, &mut ready.read_states);
+            hand_over(&mut rare.dropped_reads, &mut ready.dropped_reads);
+            hand_over(&mut rare.transfers, &mut ready.transfers);
+            hand_over(&mut rare.vote_requests_after, &mut ready.vote_requests_after);
+            if !rare.has_buffers() {
+                outbox.rare = None;
+            }
+        }
+        ready.has_own_answers = !outbox.own.is_empty();
+        if ready.needs_acknowledgement() {
+            let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
+            common.log.on_write_handed_out(self.number, common.term, snapshot, &mut outbox.own);
+        }
     }
 }
 

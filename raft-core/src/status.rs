@@ -177,7 +177,7 @@ impl BasicStatus {
             writes_in_flight: common.log.writes_in_flight(),
             uncommitted_bytes: uncommitted_bytes(raft),
             snapshot_wanted: common.log.wanted(),
-            lost: common.lost,
+            lost: common.lost.as_deref().copied(),
             transferee: transferee(raft),
             pending_reads: pending_reads(raft),
             counters: common.counters,

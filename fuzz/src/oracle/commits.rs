@@ -110,7 +110,7 @@ pub(super) fn on_applied<P: Parts>(cx: &Context<P>, entry: &Entry, history: &His
     }
     let config = &node.options.config;
     let durable = node.disk.last();
-    let ahead = if config.async_writes { config.max_apply_ahead } else { 0 };
+    let ahead = if config.async_writes { u64::from(config.max_apply_ahead) } else { 0 };
     if entry.index > durable.plus(ahead) {
         return broken("10", format!("node {} applies {}, durable is {durable}", node.id, entry.index));
     }

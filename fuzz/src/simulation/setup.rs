@@ -131,7 +131,8 @@ fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
     config.priority = if rng.u32(0..6) == 0 { rng.i64(-1..=1) } else { 0 };
     let durable_machine = rng.u32(0..3) == 0;
     // A machine that survives a crash must not be ahead of the log.
-    config.max_apply_ahead = if !durable_machine && rng.u32(0..3) == 0 { rng.u64(1..20) } else { 0 };
+    config.max_apply_ahead =
+        if !durable_machine && rng.u32(0..3) == 0 { u32::try_from(rng.u64(1..20)).unwrap_or(1) } else { 0 };
     // With leases the clocks may differ by what the drift allows for. Without pre-vote a node that acts by an old configuration and
     // is much faster than the one that needs its vote is always a term ahead.
     let spread = if shared.lease_reads || !shared.pre_vote { 10_000 } else { 80_000 };

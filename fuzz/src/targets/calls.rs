@@ -96,7 +96,7 @@ fn change_config(dice: &mut Dice) -> Box<dyn FnOnce(&mut Config)> {
         10 => Box::new(move |config| config.forward_proposals = flag),
         11 => Box::new(move |config| config.disable_conf_change_validation = flag),
         12 => Box::new(move |config| config.step_down_on_removal = flag),
-        13 => Box::new(move |config| config.max_apply_ahead = small),
+        13 => Box::new(move |config| config.max_apply_ahead = few),
         14 => Box::new(move |config| config.skip_commit_broadcast = flag),
         15 => Box::new(move |config| config.priority = any as i64),
         16 => Box::new(move |config| config.batch_messages = flag),
@@ -170,6 +170,7 @@ fn caller_call<S: Disk>(dice: &mut Dice) -> Call<S> {
             Box::new(move |node| node.tell(|node| node.report_snapshot(peer, status)))
         }
         13 => Box::new(|node| node.tell(|node| node.on_entries_fetched())),
+        14 if dice.one_in(4) => Box::new(|node| node.tell(|node| node.shrink_to_fit())),
         14 => Box::new(|node| node.tell(|node| node.ping())),
         15 => Box::new(|node| node.call(|node| node.request_snapshot())),
         16 => Box::new(|node| node.tell(|node| node.withdraw_snapshot_request())),

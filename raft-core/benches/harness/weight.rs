@@ -17,6 +17,8 @@ pub(crate) struct Parts {
 pub(crate) trait Weighed: Node {
     /// The node without what its caller keeps for itself.
     fn split(self) -> Parts;
+    /// The node will be at rest: it may give back what it can do without.
+    fn rest(&mut self);
 }
 
 /// A state in which a node is weighed.
@@ -53,6 +55,14 @@ fn after<N: Weighed>(proposals: usize, at: usize) -> Parts {
     cluster.nodes.swap_remove(at).split()
 }
 
+/// A follower in a group that was elected and came to rest.
+fn at_rest<N: Weighed>() -> Parts {
+    let mut cluster = Cluster::<N>::elected(&Setup::of(3));
+    let mut node = cluster.nodes.swap_remove(1);
+    node.rest();
+    node.split()
+}
+
 /// W8, and of W13 what a follower takes with its storage when nothing was ever proposed.
 pub(crate) fn all<N: Weighed>() -> Vec<Weight> {
     let weight = |name, make| Weight { name, make, with_storage: false };
@@ -62,5 +72,6 @@ pub(crate) fn all<N: Weighed>() -> Vec<Weight> {
         weight("W8follower", || after::<N>(0, 1)),
         weight("W8traffic", || after::<N>(300, 0)),
         Weight { with_storage: true, ..weight("W13memory", || after::<N>(0, 1)) },
+        Weight { with_storage: true, ..weight("W13rest", || at_rest::<N>()) },
     ])
 }

@@ -139,25 +139,17 @@ impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
             return false;
         }
         node.ready_into(ready);
-        self.tally.reads += ready.read_states.len() as u64;
-        for message in ready.messages.drain(..) {
-            send(message.to.get(), message);
-        }
-        if ready.needs_acknowledgement() {
-            node.storage_mut().write().persist(ready).unwrap();
-            for message in ready.persisted_messages.drain(..) {
-                send(message.to.get(), message);
-            }
-            node.on_persisted(ready.number).unwrap();
-        }
+        ready.messages.drain(..).for_each(|message| send(message.to.get(), message));
+        node.storage_mut().write().persist(ready).unwrap();
+        ready.persisted_messages.drain(..).for_each(|message| send(message.to.get(), message));
         for entry in ready.committed_entries.iter() {
             self.tally.apply(entry.data().map_or(&[], |data| data));
             self.applied = entry.index;
         }
-        if !ready.committed_entries.is_empty() {
-            node.on_applied(self.applied).unwrap();
-            self.compact();
-        }
+        self.tally.reads += ready.read_states.len() as u64;
+        node.on_persisted(ready.number).unwrap();
+        node.on_applied(self.applied).unwrap();
+        self.compact();
         true
     }
 
@@ -214,6 +206,10 @@ impl Storage for Shared {
 }
 
 impl Weighed for Ours<Shared> {
+    fn rest(&mut self) {
+        self.node.shrink_to_fit();
+    }
+
     fn split(self) -> Parts {
         let storage = self.node.storage().clone();
         Parts { node: Box::new(self.node), storage: Box::new(storage) }

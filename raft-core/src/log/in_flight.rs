@@ -96,7 +96,16 @@ impl InFlight {
         }
     }
 
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.writes.shrink_to_fit();
+        self.spare = Vec::new();
+    }
+
     pub(crate) fn push(&mut self, write: Write) {
+        if self.writes.capacity() == 0 {
+            // Most callers have one at a time.
+            self.writes.reserve_exact(1);
+        }
         self.writes.push_back(write);
     }
 

@@ -31,6 +31,10 @@ impl Pages {
         self.paused &= self.outstanding > 0;
     }
 
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.pages.shrink_to_fit();
+    }
+
     /// Nothing is handed out until something is acknowledged.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
@@ -46,6 +50,9 @@ impl Pages {
         let Some(last) = entries.last() else { return };
         let payload = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
         let page = Page { last: last.index, encoded, payload };
+        if self.pages.capacity() == 0 {
+            self.pages.reserve_exact(1);
+        }
         self.pages.push_back(page);
         self.outstanding = self.outstanding.saturating_add(page.encoded);
         self.paused = self.outstanding >= self.limit || !complete;

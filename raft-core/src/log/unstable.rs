@@ -1,5 +1,6 @@
 //! The part of the log that isn't durable yet: perhaps a snapshot, then entries.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use raft_proto::{Entry, Index, LogPosition, Snapshot, Term};
@@ -15,7 +16,7 @@ use raft_proto::{Entry, Index, LogPosition, Snapshot, Term};
 pub(crate) struct Unstable {
     /// The last position before `entries`: durable, or that of `snapshot`.
     base: LogPosition,
-    snapshot: Option<PendingSnapshot>,
+    snapshot: Option<Box<PendingSnapshot>>,
     entries: VecDeque<Entry>,
     /// The last index that was handed out to be written.
     handed: Index,
@@ -34,6 +35,10 @@ impl Unstable {
     /// Nothing is unstable; the durable log ends at `last`.
     pub(crate) fn new(last: LogPosition) -> Unstable {
         Unstable { base: last, snapshot: None, entries: VecDeque::new(), handed: last.index }
+    }
+
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.entries.shrink_to_fit();
     }
 
     /// The last position before the unstable entries.
@@ -89,13 +94,18 @@ impl Unstable {
             self.entries.truncate(self.offset(prev.index.next()));
         }
         self.handed = self.handed.min(prev.index);
+        let entries = entries.into_iter();
+        if self.entries.capacity() == 0 {
+            // A group that is seldom written to shall not keep room for more than it writes.
+            self.entries.reserve_exact(entries.size_hint().0);
+        }
         self.entries.extend(entries);
     }
 
     /// The log is replaced by a snapshot.
     pub(crate) fn restore(&mut self, snapshot: Snapshot) {
         *self = Unstable::new(snapshot.position());
-        self.snapshot = Some(PendingSnapshot { snapshot, handed: false });
+        self.snapshot = Some(Box::new(PendingSnapshot { snapshot, handed: false }));
     }
 
     /// Is there anything to write that wasn't handed out?

@@ -15,7 +15,7 @@ use core::fmt;
 
 use raft_proto::{ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, NodeId};
 
-use super::Configuration;
+use super::{Configuration, Learners};
 use crate::quorum::MajorityQuorum;
 
 /// How a change passes from one configuration to the next.
@@ -102,9 +102,11 @@ impl Configuration {
         }
         let mut next = self.clone();
         next.voters.outgoing = MajorityQuorum::default();
-        for id in core::mem::take(&mut next.learners_next) {
-            insert(&mut next.learners, id);
+        let mut learners = next.take_learners();
+        for id in core::mem::take(&mut learners.next) {
+            insert(&mut learners.now, id);
         }
+        next.learners = learners.boxed();
         next.auto_leave = false;
         Ok(next)
     }
@@ -140,23 +142,24 @@ impl Configuration {
     fn with(&self, changes: &[ConfChangeSingle]) -> Result<Configuration, ConfChangeError> {
         let mut next = self.clone();
         let mut incoming = next.voters.incoming.voters().to_vec();
+        let mut learners = next.take_learners();
         for ConfChangeSingle { kind, node } in changes {
             let Some(id) = *node else { continue };
             match kind {
                 ConfChangeKind::AddVoter => {
-                    remove(&mut next.learners, id);
-                    remove(&mut next.learners_next, id);
+                    remove(&mut learners.now, id);
+                    remove(&mut learners.next, id);
                     insert(&mut incoming, id);
                 }
                 ConfChangeKind::AddLearner => {
                     remove(&mut incoming, id);
                     let outgoing = next.voters.outgoing.contains(id);
-                    insert(if outgoing { &mut next.learners_next } else { &mut next.learners }, id);
+                    insert(if outgoing { &mut learners.next } else { &mut learners.now }, id);
                 }
                 ConfChangeKind::Remove => {
                     remove(&mut incoming, id);
-                    remove(&mut next.learners, id);
-                    remove(&mut next.learners_next, id);
+                    remove(&mut learners.now, id);
+                    remove(&mut learners.next, id);
                 }
                 ConfChangeKind::Update => {}
             }
@@ -165,7 +168,12 @@ impl Configuration {
             return Err(ConfChangeError::NoVotersLeft);
         }
         next.voters.incoming = MajorityQuorum::new(incoming);
+        next.learners = learners.boxed();
         Ok(next)
+    }
+
+    fn take_learners(&mut self) -> Learners {
+        self.learners.take().map_or_else(Learners::default, |learners| *learners)
     }
 }
 

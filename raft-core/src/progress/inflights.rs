@@ -20,6 +20,9 @@ pub(crate) struct Inflights {
 impl Inflights {
     /// A message with entries up to `last` was sent.
     pub(crate) fn add(&mut self, last: Index, bytes: u64) {
+        if self.messages.capacity() == 0 {
+            self.messages.reserve_exact(1);
+        }
         self.messages.push_back((last, bytes));
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -37,6 +40,10 @@ impl Inflights {
         if self.messages.is_empty() && self.messages.capacity() > KEEP_CAPACITY {
             self.messages = VecDeque::new();
         }
+    }
+
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.messages.shrink_to_fit();
     }
 
     pub(crate) fn is_full(&self, window: Window) -> bool {

@@ -18,6 +18,10 @@ impl ProgressTable {
         ProgressTable { rows: members.iter().map(|id| (*id, progress(*id))).collect() }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// To look at a few rows is faster than to search.
     #[inline]
     fn place(&self, id: NodeId) -> Option<usize> {

@@ -1,5 +1,6 @@
 //! One set of voters, decided by more than half of it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use raft_proto::{Index, NodeId};
@@ -10,7 +11,7 @@ use super::VoteResult;
 /// outgoing half of a configuration that isn't joint does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MajorityQuorum {
-    voters: Vec<NodeId>,
+    voters: Box<[NodeId]>,
 }
 
 /// Up to this many voters the quorum index is found without allocating.
@@ -25,7 +26,7 @@ impl MajorityQuorum {
         let mut voters: Vec<NodeId> = voters.into_iter().collect();
         voters.sort_unstable();
         voters.dedup();
-        MajorityQuorum { voters }
+        MajorityQuorum { voters: voters.into() }
     }
 
     /// The voters, in ascending order.
@@ -124,7 +125,7 @@ impl MajorityQuorum {
     pub fn vote_result(&self, vote: impl Fn(NodeId) -> Option<bool>) -> VoteResult {
         let mut granted: usize = 0;
         let mut refused: usize = 0;
-        for voter in &self.voters {
+        for voter in self.voters.iter() {
             match vote(*voter) {
                 Some(true) => granted = granted.saturating_add(1),
                 Some(false) => refused = refused.saturating_add(1),

@@ -29,9 +29,12 @@ impl Candidate {
         by_transfer: bool,
     ) -> Candidate {
         let request = RequestVote { last: common.log.last(), by_transfer, priority: common.config.priority };
-        let voters: Vec<NodeId> = common.membership.voters().voters().collect();
         let me = common.id();
-        for to in voters {
+        // Nothing that is sent asks for the members: they are put back when all are asked.
+        let membership = core::mem::take(&mut common.membership);
+        let voters = || membership.voters().voters();
+        common.outbox.expect(voters().count().saturating_sub(1), ballot == Ballot::Vote);
+        for to in voters() {
             match ballot {
                 Ballot::PreVote if to == me => common.tell_self(term, Own::PreVote),
                 Ballot::Vote if to == me => common.tell_self(term, Own::Vote),
@@ -39,6 +42,7 @@ impl Candidate {
                 Ballot::Vote => common.send_in_term(to, term, Body::RequestVote(request)),
             }
         }
+        common.membership = membership;
         Candidate { ballot, votes: Vec::new() }
     }
 

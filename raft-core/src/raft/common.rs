@@ -1,5 +1,6 @@
 //! What all roles share, and what a handler can ask for.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::hash::{Hash, Hasher};
 
@@ -33,7 +34,7 @@ pub(crate) struct Common<S> {
     pub(crate) membership: Configuration,
     /// The configuration of what is applied, while a snapshot with a later one isn't durable: entries that were handed out
     /// before it came may still be applied.
-    pub(crate) applied_membership: Option<Configuration>,
+    pub(crate) applied_membership: Option<Box<Configuration>>,
     pub(crate) outbox: Outbox,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
@@ -48,14 +49,25 @@ pub(crate) struct Common<S> {
     /// those who need one.
     pub(crate) changed_at: Index,
     /// Entries must be on more than one commit group; the group of each node that has one. Only while that is asked for.
-    pub(crate) groups: Option<BTreeMap<NodeId, u64>>,
+    pub(crate) groups: Option<Box<Groups>>,
     /// This node has lost what it had acknowledged.
-    pub(crate) lost: Option<DataLoss>,
+    pub(crate) lost: Option<Box<DataLoss>>,
     /// Role, leader, term, vote or loss may differ from what the last `Ready` said. Whatever changes one of them sets it, so that
     /// nobody has to compare them all to learn that nothing is due.
     pub(crate) news: bool,
     pub(crate) counters: Counters,
     pub(crate) trace: Trace,
+}
+
+/// The commit group of each node that has one. Hardly any node is told of them.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Groups(pub(crate) BTreeMap<NodeId, u64>);
+
+impl Groups {
+    /// The group of this node; zero for none.
+    pub(crate) fn of(&self, id: NodeId) -> u64 {
+        self.0.get(&id).copied().unwrap_or_default()
+    }
 }
 
 /// What a handler wants to become of the node. [`Raft::become_next`](super::Raft::become_next) carries it out.
@@ -194,7 +206,7 @@ impl<S: Storage> Common<S> {
     /// A read won't be answered: its caller is told.
     pub(crate) fn drop_read(&mut self, read: DroppedRead) {
         debug!(self.trace, "read dropped", "reason" => read.reason);
-        self.outbox.dropped_reads.push(read);
+        self.outbox.rare().dropped_reads.push(read);
     }
 
     /// Something wasn't done because the storage couldn't be read. It is tried again when its cause comes again, or at the
@@ -222,9 +234,9 @@ impl<S: Storage> Common<S> {
     #[inline(never)]
     pub(crate) fn lose(&mut self, relied: Index) {
         let last = self.log.last().index;
-        if self.lost.is_none_or(|lost| lost.acknowledged < relied) {
+        if self.lost.as_ref().is_none_or(|lost| lost.acknowledged < relied) {
             info!(self.trace, "data lost", "acknowledged" => relied, "last" => last);
-            self.lost = Some(DataLoss { acknowledged: relied, last });
+            self.lost = Some(Box::new(DataLoss { acknowledged: relied, last }));
             self.news = true;
         }
     }

@@ -220,7 +220,11 @@ impl Follower {
         };
         match self.reads.iter().position(matches).and_then(|at| self.reads.remove(at)) {
             Some(read) => {
-                common.outbox.read_states.push(ReadState { index: reply.index, context: read.context });
+                common
+                    .outbox
+                    .rare()
+                    .read_states
+                    .push(ReadState { index: reply.index, context: read.context });
             }
             None => debug!(common.trace, "answer to no read", "index" => reply.index),
         }

@@ -38,6 +38,8 @@ pub(crate) struct Leader {
     quorum_until: u64,
     /// The tick of the next heartbeats.
     heartbeat_at: u64,
+    /// An empty buffer for the entries of the next proposal.
+    pub(crate) proposed: Vec<Entry>,
     /// No membership change is appended before this index is applied.
     conf_gate: Index,
     /// To whom leadership is being handed over.
@@ -47,6 +49,9 @@ pub(crate) struct Leader {
     /// Something was appended or committed that the followers are told with the next `Ready`.
     unsent: bool,
 }
+
+/// A buffer for more entries of a proposal than this is given back.
+pub(crate) const KEEP_PROPOSED: usize = 64;
 
 /// What may be on its way to a peer.
 fn window(config: &Config) -> Window {
@@ -86,12 +91,14 @@ impl Leader {
             reads: Reads::default(),
             quorum_until: common.clock.now().saturating_add(u64::from(common.clock.election_ticks())),
             heartbeat_at: next_heartbeat(common),
+            proposed: Vec::new(),
             conf_gate: last,
             transferee: None,
             gave_up_lease: false,
             unsent: false,
         };
         leader.append(common, [Payload::TermStart]);
+        common.outbox.expect(leader.progress.len().saturating_sub(1), false);
         leader.broadcast_append(common);
         leader
     }
@@ -210,6 +217,15 @@ impl Leader {
         let each_tick = common.config.check_quorum && common.config.check_quorum_each_tick;
         let quorum_until = if each_tick { self.quorum_until } else { u64::MAX };
         self.heartbeat_at.min(common.clock.quorum_check_at()).min(quorum_until)
+    }
+
+    /// Gives back the memory of buffers that hold nothing.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.proposed = Vec::new();
+        for (_, peer) in self.progress.iter_mut() {
+            peer.shrink_to_fit();
+        }
+        self.reads.shrink_to_fit();
     }
 
     /// Was a quorum heard since all were marked silent?

@@ -1,5 +1,6 @@
 //! Everything that leaves the core passes through here.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use raft_proto::{Body, Message, Term};
@@ -16,6 +17,13 @@ pub(crate) struct Outbox {
     pub(crate) held: Vec<Message>,
     /// What the node tells itself then.
     pub(crate) own: Vec<OwnAnswer>,
+    /// What a node has that campaigns, reads or hands over.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What most `Ready`s don't have.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Rare {
     /// How many of `messages` there were when each of the held requests for votes was made.
     pub(crate) vote_requests_after: Vec<usize>,
     pub(crate) read_states: Vec<ReadState>,
@@ -23,17 +31,45 @@ pub(crate) struct Outbox {
     pub(crate) transfers: Vec<TransferOutcome>,
 }
 
+impl Rare {
+    /// Is it worth to be kept, since what it had is had again and again?
+    pub(crate) fn has_buffers(&self) -> bool {
+        self.read_states.capacity() > 0 || self.dropped_reads.capacity() > 0 || self.transfers.capacity() > 0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.read_states.is_empty() && self.dropped_reads.is_empty() && self.transfers.is_empty()
+    }
+}
+
 impl Outbox {
+    /// Gives back the memory of lists that are empty.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.messages.shrink_to_fit();
+        self.held.shrink_to_fit();
+        self.own.shrink_to_fit();
+        self.rare.take_if(|rare| rare.is_empty() && rare.vote_requests_after.is_empty());
+    }
+
+    /// So many messages come, most likely: room for no more than that.
+    pub(crate) fn expect(&mut self, messages: usize, are_held: bool) {
+        let list = if are_held { &mut self.held } else { &mut self.messages };
+        if list.capacity() == 0 {
+            list.reserve_exact(messages);
+        }
+    }
+
     /// Puts a message on the list that its kind belongs to.
     #[inline(always)]
     pub(crate) fn push(&mut self, message: Message) {
         if matches!(message.body, Body::RequestVote(_)) {
-            self.vote_requests_after.push(self.messages.len());
+            let after = self.messages.len();
+            self.rare().vote_requests_after.push(after);
         }
         if waits_for_durability(&message.body) {
-            self.held.push(message);
+            push_tight(&mut self.held, message);
         } else {
-            self.messages.push(message);
+            push_tight(&mut self.messages, message);
         }
     }
 
@@ -52,7 +88,7 @@ impl Outbox {
         };
         match self.own.last_mut().filter(|last| replace && same(last)) {
             Some(last) => *last = OwnAnswer { after, term, what },
-            None => self.own.push(OwnAnswer { after, term, what }),
+            None => push_tight(&mut self.own, OwnAnswer { after, term, what }),
         }
     }
 
@@ -60,10 +96,27 @@ impl Outbox {
         self.messages.is_empty()
             && self.held.is_empty()
             && self.own.is_empty()
-            && self.read_states.is_empty()
-            && self.dropped_reads.is_empty()
-            && self.transfers.is_empty()
+            && self.rare.as_ref().is_none_or(|rare| rare.is_empty())
     }
+
+    /// Where what is rare goes.
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// The first one gets room for itself alone: most nodes never have two at a time, and there may be many nodes.
+#[inline(always)]
+fn push_tight<T>(list: &mut Vec<T>, one: T) {
+    if list.capacity() == 0 {
+        make_room(list);
+    }
+    list.push(one);
+}
+
+#[cold]
+fn make_room<T>(list: &mut Vec<T>) {
+    list.reserve_exact(1);
 }
 
 /// Every answer to a vote or an append is a promise, and so is a request for votes: it says that this node has given its own

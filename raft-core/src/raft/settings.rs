@@ -1,9 +1,11 @@
 //! What the caller can change while a node runs.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use raft_proto::NodeId;
 
+use super::common::Groups;
 use super::{Raft, Role};
 use crate::config::{Config, ConfigError};
 use crate::storage::Storage;
@@ -38,7 +40,7 @@ impl<S: Storage> Raft<S> {
 
     /// Commits by groups, or no longer.
     pub(crate) fn set_commit_groups(&mut self, groups: Option<BTreeMap<NodeId, u64>>) {
-        self.common.groups = groups;
+        self.common.groups = groups.map(|groups| Box::new(Groups(groups)));
         if let Role::Leader(leader) = &mut self.role {
             leader.recount(&mut self.common);
         }

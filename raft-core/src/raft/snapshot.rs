@@ -1,5 +1,6 @@
 //! Receiving a snapshot (§7).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use raft_proto::{AppendEntriesReply, Body, Entry, NodeId, Snapshot, SnapshotMetadata};
@@ -69,7 +70,7 @@ pub(crate) fn install<S: Storage>(
             common.log.restore(snapshot, tail);
             common.changed_at = position.index;
             let before = core::mem::replace(&mut common.membership, membership);
-            common.applied_membership.get_or_insert(before);
+            common.applied_membership.get_or_insert_with(|| Box::new(before));
             info!(common.trace, "snapshot received", "from" => from, "position" => position);
             position.index
         }

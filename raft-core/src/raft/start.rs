@@ -1,5 +1,6 @@
 //! How a node begins: from what its storage holds, or as one of a new cluster.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ impl<S: Storage> Raft<S> {
             durable_term: term,
             changed_at: log_applied,
             groups: None,
-            lost: initial.lost,
+            lost: initial.lost.map(Box::new),
             news: false,
             next_read: rng.next().max(1),
             term,

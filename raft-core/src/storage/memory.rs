@@ -1,5 +1,6 @@
 //! A storage in memory, for tests, examples and simulations.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -13,11 +14,11 @@ use crate::report::DataLoss;
 pub struct MemoryStorage {
     hard_state: HardState,
     conf_state: ConfState,
-    snapshot: Snapshot,
+    snapshot: Option<Box<Snapshot>>,
     /// The last entry that was compacted away.
     before: LogPosition,
     entries: Vec<Entry>,
-    lost: Option<DataLoss>,
+    lost: Option<Box<DataLoss>>,
 }
 
 impl MemoryStorage {
@@ -38,7 +39,7 @@ impl MemoryStorage {
 
     /// Sets what the node has lost of what it had acknowledged.
     pub fn set_lost(&mut self, lost: Option<DataLoss>) {
-        self.lost = lost;
+        self.lost = lost.map(Box::new);
     }
 
     /// Sets the configuration as of the last entry applied.
@@ -59,6 +60,9 @@ impl MemoryStorage {
             return Err(StorageError::Unavailable);
         }
         self.entries.truncate(self.offset(first.index));
+        if self.entries.capacity() == 0 {
+            self.entries.reserve_exact(entries.len());
+        }
         self.entries.extend_from_slice(entries);
         Ok(())
     }
@@ -69,20 +73,20 @@ impl MemoryStorage {
     /// [`StorageError::Compacted`] if there is one already that covers more, or this one covers nothing.
     pub fn apply_snapshot(&mut self, snapshot: Snapshot) -> Result<(), StorageError> {
         let index = snapshot.metadata.index;
-        if index < self.snapshot.metadata.index || index.is_zero() {
+        if index < self.snapshot_index() || index.is_zero() {
             return Err(StorageError::Compacted);
         }
         self.before = snapshot.position();
         self.entries.clear();
         self.conf_state = snapshot.metadata.conf_state.clone();
         self.hard_state.commit = self.hard_state.commit.max(snapshot.metadata.index);
-        self.snapshot = snapshot;
+        self.set_snapshot(snapshot);
         Ok(())
     }
 
     /// Keeps a snapshot that the application made of its own state; the log stays.
     pub fn set_snapshot(&mut self, snapshot: Snapshot) {
-        self.snapshot = snapshot;
+        self.snapshot = Some(Box::new(snapshot));
     }
 
     /// Drops the entries up to and including `index`.
@@ -109,6 +113,11 @@ impl MemoryStorage {
         &self.entries
     }
 
+    /// The index that the snapshot covers; zero without one.
+    fn snapshot_index(&self) -> Index {
+        self.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.metadata.index)
+    }
+
     fn last(&self) -> Index {
         self.entries.last().map_or(self.before.index, |entry| entry.index)
     }
@@ -121,7 +130,11 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
-        Ok(InitialState { hard_state: self.hard_state, conf_state: self.conf_state.clone(), lost: self.lost })
+        Ok(InitialState {
+            hard_state: self.hard_state,
+            conf_state: self.conf_state.clone(),
+            lost: self.lost.as_deref().copied(),
+        })
     }
 
     fn first_index(&self) -> Result<Index, StorageError> {
@@ -167,9 +180,11 @@ impl Storage for MemoryStorage {
     }
 
     fn snapshot(&self, at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {
-        if self.snapshot.metadata.index < at_least || self.snapshot.metadata.index.is_zero() {
-            return Err(StorageError::SnapshotTemporarilyUnavailable);
+        match &self.snapshot {
+            Some(snapshot) if snapshot.metadata.index >= at_least && !snapshot.metadata.index.is_zero() => {
+                Ok(Snapshot::clone(snapshot))
+            }
+            Some(_) | None => Err(StorageError::SnapshotTemporarilyUnavailable),
         }
-        Ok(self.snapshot.clone())
     }
 }

@@ -199,7 +199,7 @@ fn committed_entries_can_be_applied_before_they_are_durable_here_up_to_a_limit()
         }
         cluster.settle();
         assert_eq!(cluster.commit(1), 4, "the others have them");
-        assert_eq!(cluster.applied(1).len() as u64, ahead);
+        assert_eq!(cluster.applied(1).len() as u64, u64::from(ahead));
     }
 }
 

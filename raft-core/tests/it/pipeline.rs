@@ -395,3 +395,21 @@ fn one_whose_window_was_full_learns_the_commit_index_from_the_next_append() {
         assert_eq!((cluster.commit(n), cluster.applied(n).len()), (3, 2), "without a heartbeat");
     }
 }
+
+#[test]
+fn a_node_that_gives_back_its_empty_buffers_loses_nothing_that_is_on_its_way() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command).unwrap();
+        for n in 1..=3 {
+            cluster.node_mut(n).shrink_to_fit();
+            cluster.pump(n);
+            cluster.node_mut(n).shrink_to_fit();
+        }
+    }
+    cluster.settle();
+    for n in 1..=3 {
+        assert_eq!(cluster.applied(n), ["a", "b", "c"]);
+    }
+}

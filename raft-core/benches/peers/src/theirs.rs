@@ -188,6 +188,9 @@ impl Node for Theirs {
 }
 
 impl Weighed for Theirs {
+    /// It has no such thing.
+    fn rest(&mut self) {}
+
     fn split(self) -> Parts {
         let storage = self.node.store().memory.clone();
         Parts { node: Box::new(self.node), storage: Box::new(storage) }

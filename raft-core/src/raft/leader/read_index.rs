@@ -77,6 +77,12 @@ impl Reads {
         self.early.len().saturating_add(self.pending.len())
     }
 
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.early.shrink_to_fit();
+        self.pending.shrink_to_fit();
+        self.sent.shrink_to_fit();
+    }
+
     /// The contexts of this node's own reads.
     pub(super) fn into_local(self) -> impl Iterator<Item = Bytes> {
         let pending = self.pending.into_iter().map(|pending| pending.read);
@@ -259,7 +265,7 @@ impl Leader {
 fn answer<S: Storage>(common: &mut Common<S>, read: Read, index: Index) {
     let Read { origin, context, mode: _ } = read;
     match origin {
-        Origin::Local => common.outbox.read_states.push(ReadState { index, context }),
+        Origin::Local => common.outbox.rare().read_states.push(ReadState { index, context }),
         Origin::Remote { from, id } => {
             common.send(from, Body::ReadIndexReply(ReadIndexReply { id, context, index }));
         }

@@ -69,13 +69,6 @@ pub(super) fn send_append<S: Storage>(
     }
 }
 
-/// Sends a peer what it lacks of the log, as far as its window goes.
-#[inline]
-fn fill_window<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Progress, batch: &mut Batch) {
-    let last = common.log.last().index;
-    while peer.next_index() <= last && send_append(common, to, peer, Empty::NotAllowed, batch) {}
-}
-
 /// Sends a peer the next part of the log, if it is there.
 pub(super) fn send_log<S: Storage>(
     common: &mut Common<S>,
@@ -291,9 +284,7 @@ impl Leader {
         let voters = common.membership.voters();
         match &common.groups {
             None => voters.committed_index(|id| self.progress.match_index(id)),
-            Some(groups) => voters.group_committed_index(|id| {
-                (self.progress.match_index(id), groups.get(&id).copied().unwrap_or_default())
-            }),
+            Some(groups) => voters.group_committed_index(|id| (self.progress.match_index(id), groups.of(id))),
         }
     }
 
@@ -302,7 +293,7 @@ impl Leader {
     pub(crate) fn is_group_consistent<S: Storage>(&self, common: &Common<S>) -> Option<bool> {
         let groups = common.groups.as_ref().filter(|_| self.has_applied_in_term(common))?;
         let holds = |id: &NodeId| self.progress.match_index(*id) >= common.log.committed();
-        let group = |id| Some(id).filter(holds).map(|id| groups.get(&id).copied().unwrap_or_default());
+        let group = |id| Some(id).filter(holds).map(|id| groups.of(id));
         Some(common.membership.voters().is_group_quorum(group))
     }
 
@@ -339,8 +330,9 @@ impl Leader {
 
     /// Sends a peer as much as its window holds.
     fn send_all<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
-        if let Some(peer) = self.progress.get_mut(to) {
-            fill_window(common, to, peer, &mut Batch::default());
+        let last = common.log.last().index;
+        if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.next_index() <= last) {
+            while send_append(common, to, peer, Empty::NotAllowed, &mut Batch::default()) {}
         }
     }
 
@@ -349,7 +341,7 @@ impl Leader {
         let me = common.id();
         let mut batch = Batch::default();
         for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
-            fill_window(common, id, peer, &mut batch);
+            while send_append(common, id, peer, Empty::NotAllowed, &mut batch) {}
         }
     }
 

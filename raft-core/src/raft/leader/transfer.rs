@@ -46,7 +46,7 @@ impl Leader {
             };
         }
         if let Some(before) = self.transferee.take() {
-            common.outbox.transfers.push(TransferOutcome { to: before, end: TransferEnd::Superseded });
+            common.outbox.rare().transfers.push(TransferOutcome { to: before, end: TransferEnd::Superseded });
         }
         info!(common.trace, "transfer begins", "to" => to, "term" => common.term);
         self.transferee = Some(to);
@@ -95,7 +95,7 @@ impl Leader {
     pub(super) fn end_transfer<S: Storage>(&mut self, common: &mut Common<S>, end: TransferEnd) {
         if let Some(to) = self.transferee.take() {
             info!(common.trace, "transfer ends", "to" => to, "end" => end);
-            common.outbox.transfers.push(TransferOutcome { to, end });
+            common.outbox.rare().transfers.push(TransferOutcome { to, end });
             self.leave_joint_if_due(common);
         }
     }
