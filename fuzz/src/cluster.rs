@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use raft_core::{
-    Body, ConfState, Config, Entry, HardState, Index, Message, NodeId, RawNode, Snapshot, Storage,
+    Body, ConfState, Config, Entries, HardState, Index, Message, NodeId, RawNode, Snapshot, Storage,
 };
 
 use crate::disk::{Disk, ReadFault};
@@ -67,7 +67,7 @@ pub struct Node<P: Parts = Own> {
     /// The one that is tested beside it.
     pub tested: P::Machine,
     /// Committed batches that wait to be applied (asynchronous nodes apply late).
-    pub to_apply: VecDeque<Vec<Entry>>,
+    pub to_apply: VecDeque<Entries>,
     /// How often it was started or crashed: what was on its way inside of it before that is gone.
     pub lives: u32,
     /// How often its disk was replaced. What it sent before that is no longer delivered.

@@ -3,7 +3,7 @@
 //! ```text
 //!     compacted │            in the storage               │        unstable
 //!   ────────────┼──────────┬───────────┬──────────┬───────┼───────────────────────
-//!                   applied ┘   handed ┘ committed ┘                         last ┘
+//!                  applied ┘    handed ┘ committed ┘                         last ┘
 //! ```
 //!
 //! `applied ≤ handed ≤ committed ≤ last`: entries up to `handed` were given out for application, those up to `applied`
@@ -45,6 +45,8 @@ pub(crate) struct RaftLog<S> {
     async_writes: bool,
     /// How many entries may be handed out for application before they are durable, with asynchronous writes.
     max_apply_ahead: u32,
+    /// How much may be kept in memory only because it isn't handed out for application.
+    max_kept_bytes: u64,
     /// Committed entries couldn't be read; they are asked for again after the next tick.
     read_failed: bool,
     /// The state machine waits for a snapshot of this index or above, and is given nothing to apply meanwhile. Zero if it
@@ -52,7 +54,7 @@ pub(crate) struct RaftLog<S> {
     wanted: Index,
 }
 
-/// Without what is stored: that is the caller's.
+/// Without what is stored: that is the caller's, and what is kept of it in memory says nothing new.
 impl<S> Hash for RaftLog<S> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let RaftLog {
@@ -65,6 +67,7 @@ impl<S> Hash for RaftLog<S> {
             applied,
             async_writes,
             max_apply_ahead,
+            max_kept_bytes: _,
             read_failed,
             wanted,
         } = self;
@@ -143,6 +146,7 @@ impl<S: Storage> RaftLog<S> {
             applied,
             async_writes: config.async_writes,
             max_apply_ahead: config.max_apply_ahead,
+            max_kept_bytes: config.max_inflight_bytes,
             read_failed: false,
             wanted: Index::ZERO,
         })
@@ -150,6 +154,7 @@ impl<S: Storage> RaftLog<S> {
 
     pub(crate) fn set_limits(&mut self, config: &Config) {
         self.max_apply_ahead = config.max_apply_ahead;
+        self.max_kept_bytes = config.max_inflight_bytes;
         self.pages.set_limit(config.max_committed_bytes);
     }
 
@@ -219,7 +224,7 @@ impl<S: Storage> RaftLog<S> {
             return Err(StorageError::Compacted);
         }
         match self.storage.term(index)? {
-            term if term > self.unstable.base().term => {
+            term if term > self.unstable.start().term => {
                 Err(StorageError::Inconsistent(Inconsistency::TermsOutOfOrder))
             }
             term => Ok(term),
@@ -274,69 +279,44 @@ impl<S: Storage> RaftLog<S> {
         last >= self.last()
     }
 
-    /// The entries from `first` on, up to `max_bytes` of them; at least one if there is one.
-    pub(crate) fn batch_from(&self, first: Index, max_bytes: u64) -> Result<Entries, StorageError> {
-        if first > self.unstable.base().index {
-            // What a leader sends is nearly always what it has just appended: the batch is made in one allocation.
-            let mut bytes: u64 = 0;
-            let fits = |entry: &&Entry| {
-                let is_first = bytes == 0;
-                bytes = bytes.saturating_add(entry.encoded_len());
-                is_first || bytes <= max_bytes
-            };
-            let count = self.unstable.from(first).take_while(fits).count();
-            return Ok(self.unstable.from(first).take(count).cloned().collect());
-        }
-        let mut entries = Vec::new();
-        self.read(first..self.last().index.next(), max_bytes, &mut entries, true)?;
-        Ok(entries.into())
+    /// The entries from `first` on, up to `max_bytes` of them; at least one if there is one. What a leader sends is nearly
+    /// always the batch that it has just appended.
+    pub(crate) fn batch_from(&mut self, first: Index, max_bytes: u64) -> Result<Entries, StorageError> {
+        self.unstable.seal();
+        self.read(first..self.last().index.next(), max_bytes)
     }
 
-    /// Reads entries, first from the storage, then from the unstable part. With `always_one` the first entry comes
-    /// whatever its size; an unstable one behind stored ones never does. Returns their encoded length.
-    fn read(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-        always_one: bool,
-    ) -> Result<u64, StorageError> {
+    /// Entries of this range, from the storage and from memory: as far as `max_bytes` go, but at least one.
+    fn read(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
         if range.start >= range.end {
-            return Ok(0);
+            return Ok(Entries::default());
         }
-        let unstable_first = self.unstable.base().index.next();
-        if range.start < unstable_first && self.unstable.snapshot().is_some() {
+        let kept = self.unstable.start();
+        if range.start > kept.index {
+            // What is durable is read from memory as it would be from the storage: a caller who dropped it from there too early
+            // is to learn of that.
+            if range.start <= self.durable() && range.start < self.storage.first_index()? {
+                return Err(StorageError::Compacted);
+            }
+            return Ok(self.unstable.page(range, max_bytes));
+        }
+        if self.unstable.snapshot().is_some() {
             return Err(StorageError::Compacted);
         }
-        let mut bytes: u64 = 0;
-        let mut next = range.start;
-        let start = into.len();
-        if range.start < unstable_first {
-            let stored = range.start..range.end.min(unstable_first);
-            let result = self.storage.entries(stored.clone(), max_bytes, into);
-            let read = into.get(start..).unwrap_or_default();
-            match result.and_then(|()| check_entries(read, &stored, self.unstable.base().term)) {
-                Ok(read) => bytes = read,
-                Err(error) => {
-                    into.truncate(start);
-                    return Err(error);
-                }
-            }
-            next = read.last().map_or(next, |entry| entry.index.next());
-            if next < stored.end {
-                return Ok(bytes);
-            }
+        let stored = range.start..range.end.min(kept.index.next());
+        let mut entries = Vec::new();
+        self.storage.entries(stored.clone(), max_bytes, &mut entries)?;
+        check_entries(&entries, &stored, kept.term)?;
+        let next = entries.last().map_or(range.start, |entry| entry.index.next());
+        if next == stored.end && next < range.end {
+            let mut bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.encoded_len()));
+            let fits = |entry: &&Entry| {
+                bytes = bytes.saturating_add(entry.encoded_len());
+                entry.index < range.end && bytes <= max_bytes
+            };
+            entries.extend(self.unstable.from(next).take_while(fits).cloned());
         }
-        for entry in self.unstable.from(next) {
-            let with_this = bytes.saturating_add(entry.encoded_len());
-            let first = always_one && into.len() == start;
-            if entry.index >= range.end || (with_this > max_bytes && !first) {
-                break;
-            }
-            bytes = with_this;
-            into.push(entry.clone());
-        }
-        Ok(bytes)
+        Ok(entries.into())
     }
 
     /// What follows from an append of `entries` behind `prev`. Reads only.
@@ -370,11 +350,16 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// Puts `entries` behind `prev`, in place of whatever is there.
-    pub(crate) fn append(&mut self, prev: LogPosition, entries: impl IntoIterator<Item = Entry>) {
+    pub(crate) fn append(&mut self, prev: LogPosition, entries: impl Into<Entries>) {
         if prev.index < self.last().index {
             self.in_flight.on_cut(prev.index);
         }
-        self.unstable.replace_after(prev, entries);
+        self.unstable.replace_after(prev, entries.into());
+    }
+
+    /// Puts entries that follow the last one behind it, and takes them out of their buffer.
+    pub(crate) fn append_own(&mut self, entries: &mut Vec<Entry>) {
+        self.unstable.append(entries);
     }
 
     /// Everything up to `index` is committed, as far as the log goes. Returns whether that is news.
@@ -393,7 +378,7 @@ impl<S: Storage> RaftLog<S> {
         let position = snapshot.position();
         self.in_flight.on_restore();
         self.unstable.restore(snapshot);
-        self.unstable.replace_after(position, tail);
+        self.unstable.replace_after(position, tail.into());
         self.committed = self.committed.max(position.index).min(self.last().index);
         self.handed = self.handed.max(position.index);
         self.withdraw_want();
@@ -420,7 +405,7 @@ impl<S: Storage> RaftLog<S> {
         let end = self.last().index.next();
         let mut next = index.next();
         while next < end {
-            self.read(next..end, u64::MAX, &mut tail, true)?;
+            tail.extend_from_slice(&self.read(next..end, u64::MAX)?);
             next = tail.last().map_or(end, |entry: &Entry| entry.index.next());
         }
         Ok(tail)
@@ -441,10 +426,8 @@ impl<S: Storage> RaftLog<S> {
         const PAGE_BYTES: u64 = 1 << 20;
         let end = last.next();
         let mut next = after.next();
-        let mut page = Vec::new();
         while next < end {
-            page.clear();
-            self.read(next..end, PAGE_BYTES, &mut page, true)?;
+            let page = self.read(next..end, PAGE_BYTES)?;
             if page.iter().any(|entry| entry.payload.is_conf_change()) {
                 return Ok(true);
             }
@@ -464,7 +447,7 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// The snapshot and the entries to write.
-    pub(crate) fn hand_out_unwritten(&mut self, into: &mut Vec<Entry>) -> Option<Snapshot> {
+    pub(crate) fn hand_out_unwritten(&mut self, into: &mut Entries) -> Option<Snapshot> {
         self.unstable.hand_out(into)
     }
 
@@ -491,6 +474,7 @@ impl<S: Storage> RaftLog<S> {
     pub(crate) fn on_written(&mut self, write: &Write, term: Term) {
         if let Some(covers) = write.covers.filter(|_| write.term == term) {
             self.unstable.stable_to(covers);
+            self.unstable.forget(self.handed, self.max_kept_bytes);
         }
         if let Some(index) = write.snapshot
             && self.unstable.stable_snapshot(index)
@@ -528,19 +512,20 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// Hands out a batch of committed entries for application.
-    pub(crate) fn hand_out_committed(&mut self, into: &mut Vec<Entry>) -> Result<(), StorageError> {
+    pub(crate) fn hand_out_committed(&mut self, into: &mut Entries) -> Result<(), StorageError> {
         let range = self.to_apply();
         let end = range.end;
-        let bytes = match self.read(range, self.pages.allowance(), into, true) {
-            Ok(bytes) => bytes,
+        *into = match self.read(range, self.pages.allowance()) {
+            Ok(page) => page,
             Err(error) => {
                 self.read_failed = true;
                 return Err(error);
             }
         };
         let last = into.last().map_or(self.handed, |entry| entry.index);
-        self.pages.hand_out(into, bytes, last.next() == end);
+        self.pages.hand_out(into, last.next() == end);
         self.handed = last;
+        self.unstable.forget(last, self.max_kept_bytes);
         Ok(())
     }
 
@@ -566,10 +551,8 @@ impl<S: Storage> RaftLog<S> {
     }
 }
 
-/// Are these what was asked for? `highest` is the term of the last entry that is durable.
-/// Returns their encoded length.
-fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Result<u64, StorageError> {
-    let mut bytes: u64 = 0;
+/// Are these what was asked for? `highest` is the term of the last entry that can be asked for.
+fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Result<(), StorageError> {
     let mut expected = asked.start;
     let mut term = Term::ZERO;
     for entry in entries {
@@ -584,10 +567,9 @@ fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Resu
         }
         term = entry.term;
         expected = expected.next();
-        bytes = bytes.saturating_add(entry.encoded_len());
     }
     if entries.is_empty() {
         return Err(StorageError::Inconsistent(Inconsistency::NothingForRange));
     }
-    Ok(bytes)
+    Ok(())
 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
-use raft_proto::{Entry, HardState, Message, Snapshot};
+use raft_proto::{Entries, HardState, Message, Snapshot};
 
 use crate::raft::Raft;
 use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, SoftState, TransferOutcome};
@@ -37,7 +37,7 @@ pub struct Ready {
     /// Replaces the log and the state machine.
     pub snapshot: Option<Snapshot>,
     /// To append. Where the log has entries from the first of these indexes on, they are replaced.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// Term, vote and commit index, if any changed.
     pub hard_state: Option<HardState>,
     /// This node has lost what it had acknowledged, or has it again.
@@ -54,7 +54,7 @@ pub struct Ready {
 
     // -- to apply: after the snapshot, and after `entries` are durable
     /// Committed entries, in order, each exactly once.
-    pub committed_entries: Vec<Entry>,
+    pub committed_entries: Entries,
 
     vote_requests_after: Vec<usize>,
     /// The node has something to tell itself when this is durable.
@@ -105,11 +105,11 @@ impl Ready {
         self.storage_error = None;
         empty(&mut self.messages);
         self.snapshot = None;
-        empty(&mut self.entries);
+        self.entries = Entries::default();
         self.hard_state = None;
         self.must_sync = false;
         empty(&mut self.persisted_messages);
-        empty(&mut self.committed_entries);
+        self.committed_entries = Entries::default();
         self.vote_requests_after.clear();
         self.has_own_answers = false;
     }
@@ -188,14 +188,14 @@ impl HandedOut {
         ready.hard_state = (hard_state != self.hard_state).then_some(hard_state);
         self.hard_state = hard_state;
 
+        if common.log.has_unwritten() {
+            ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
+        }
         if !common.log.to_apply().is_empty()
             && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
         {
             common.storage_failed(&error);
             ready.storage_error = Some(error);
-        }
-        if common.log.has_unwritten() {
-            ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
         }
         if common.lost != self.lost {
             let lost = common.lost.as_deref().copied();

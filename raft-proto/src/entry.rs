@@ -1,8 +1,6 @@
 //! Log entries (§5.3) and their size.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::ops::Deref;
 
 use bytes::Bytes;
 
@@ -181,56 +179,4 @@ fn conf_change_v2_len(change: &ConfChangeV2) -> u64 {
     change.changes.iter().fold(context_len(&change.context).saturating_add(2), |len, single| {
         len.saturating_add(bytes_field_len(node_len(single.node).saturating_add(2)))
     })
-}
-
-/// A batch of consecutive entries that is shared, not copied: the messages of one broadcast hold the same batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Entries(Arc<[Entry]>);
-
-impl Entries {
-    /// As many entries as are told, which are filled in one after the other, where they stay.
-    ///
-    /// # Errors
-    /// That of the first which can't be filled in.
-    #[cfg(feature = "wire")]
-    #[inline(always)]
-    pub(crate) fn filled<E>(
-        count: usize,
-        fill: impl FnOnce(&mut [Entry]) -> Result<(), E>,
-    ) -> Result<Entries, E> {
-        let blank = |_| Entry { payload: Payload::TermStart, term: Term::ZERO, index: Index::ZERO };
-        let mut entries: Arc<[Entry]> = (0..count).map(blank).collect();
-        // Nobody else has them yet.
-        fill(Arc::get_mut(&mut entries).unwrap_or_default())?;
-        Ok(Entries(entries))
-    }
-}
-
-impl Deref for Entries {
-    type Target = [Entry];
-
-    fn deref(&self) -> &[Entry] {
-        &self.0
-    }
-}
-
-impl From<Vec<Entry>> for Entries {
-    fn from(entries: Vec<Entry>) -> Entries {
-        Entries(entries.into())
-    }
-}
-
-impl FromIterator<Entry> for Entries {
-    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Entries {
-        Entries(entries.into_iter().collect())
-    }
-}
-
-impl<'a> IntoIterator for &'a Entries {
-    type Item = &'a Entry;
-    type IntoIter = core::slice::Iter<'a, Entry>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
 }

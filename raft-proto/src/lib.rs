@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 mod conf_change;
+mod entries;
 mod entry;
 mod ids;
 mod message;
@@ -26,7 +27,8 @@ mod state;
 pub mod wire;
 
 pub use conf_change::{ConfChange, ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2};
-pub use entry::{Entries, Entry, EntryKind, Payload};
+pub use entries::Entries;
+pub use entry::{Entry, EntryKind, Payload};
 pub use ids::{Index, LogPosition, NodeId, Term};
 pub use message::{
     AppendEntries, AppendEntriesReply, Body, Heartbeat, HeartbeatReply, InstallSnapshot, Message, Propose,

@@ -18,7 +18,7 @@ fn job(number: u64, index: u64) -> Job {
     let (term, index) = (Term::new(1), Index::new(index));
     Job {
         number,
-        entries: vec![Entry::normal(term, index, format!("command {index}").into())],
+        entries: vec![Entry::normal(term, index, format!("command {index}").into())].into(),
         hard_state: Some(HardState { term, vote: Some(node(2)), commit: index.prev() }),
         must_sync: true,
         messages: Vec::new(),

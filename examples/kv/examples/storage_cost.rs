@@ -109,7 +109,7 @@ fn entries(from: u64, count: u64) -> Vec<Entry> {
 
 fn batch(entries: Vec<Entry>, commit: u64) -> WriteBatch {
     let hard_state = HardState { term: Term::new(1), vote: None, commit: Index::new(commit) };
-    WriteBatch { entries, hard_state: Some(hard_state), ..WriteBatch::default() }
+    WriteBatch { entries: entries.into(), hard_state: Some(hard_state), ..WriteBatch::default() }
 }
 
 fn plain(path: &Path, batch: u64) -> Outcome<Vec<Duration>> {

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use raft_core::{
-    AppendEntriesReply, Body, ConfChangeProposal, ConfState, Config, Entry, HardState, MemoryStorage,
-    Message, NodeId, RawNode, Ready, RoleKind, Status, StepError, Storage, Term, VoteReply,
+    AppendEntriesReply, Body, ConfChangeProposal, ConfState, Config, Entries, Entry, HardState,
+    MemoryStorage, Message, NodeId, RawNode, Ready, RoleKind, Status, StepError, Storage, Term, VoteReply,
 };
 
 use super::{Bounds, Mistake};
@@ -82,7 +82,7 @@ impl Cell {
 #[derive(Clone, Debug)]
 struct Write {
     number: u64,
-    entries: Vec<Entry>,
+    entries: Entries,
     hard_state: Option<HardState>,
     messages: Vec<Message>,
 }
@@ -97,7 +97,7 @@ pub(super) struct Node {
     /// What needed no sync: it becomes durable with the next write.
     unsynced: Option<HardState>,
     /// Committed, and not applied.
-    batches: VecDeque<Vec<Entry>>,
+    batches: VecDeque<Entries>,
     /// What its state machine has applied in this life.
     applied: Vec<Cell>,
     /// How often it was started, if that can matter.
@@ -281,7 +281,7 @@ struct Running<'a> {
     raw: RawNode<MemoryStorage>,
     writes: VecDeque<Write>,
     unsynced: Option<HardState>,
-    batches: VecDeque<Vec<Entry>>,
+    batches: VecDeque<Entries>,
     applied: Vec<Cell>,
     /// The term that it led when the input came.
     led: Option<Term>,

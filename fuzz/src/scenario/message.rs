@@ -1,7 +1,7 @@
 //! Messages of a scripted cluster: those that travel between nodes, and those that etcd's asynchronous mode sends to and
 //! from its storage threads, which stand for our numbered writes.
 
-use raft_core::{Body, Entry, HardState, LogPosition, Message, NodeId, Snapshot, Term, VoteReply};
+use raft_core::{Body, Entries, HardState, LogPosition, Message, NodeId, Snapshot, Term, VoteReply};
 
 /// A message in the cluster's list.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub(super) enum Wire {
     /// The append thread is done with a write.
     Appended { to: NodeId, term: Term, last: LogPosition, snapshot: Option<Snapshot>, write: u64 },
     /// The apply thread is done with a batch.
-    Applied { to: NodeId, entries: Vec<Entry> },
+    Applied { to: NodeId, entries: Entries },
 }
 
 /// Work for the append thread.
@@ -21,7 +21,7 @@ pub(super) enum Wire {
 pub(super) struct Append {
     pub(super) from: NodeId,
     pub(super) hard_state: Option<HardState>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Entries,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) responses: Vec<Wire>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Append {
 #[derive(Clone, Debug)]
 pub(super) struct Apply {
     pub(super) from: NodeId,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Entries,
 }
 
 impl Wire {

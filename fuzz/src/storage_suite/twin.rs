@@ -159,7 +159,7 @@ impl Twin {
                 hard_state.term = hard_state.term.next();
                 hard_state.vote = None;
             }
-            ready.entries = made(append, hard_state.term, after);
+            ready.entries = made(append, hard_state.term, after).into();
         }
         let last = ready.entries.last().map_or(received.unwrap_or(now.last()).index, |entry| entry.index);
         let uncommitted = last.since(hard_state.commit);

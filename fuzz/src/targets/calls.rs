@@ -214,7 +214,7 @@ fn any_acknowledgement<S: Disk>(dice: &mut Dice, near: Near) -> Call<S> {
             }
             let committed = std::mem::take(&mut ready.committed_entries);
             node.call(|node| node.advance(ready));
-            for entry in committed {
+            for entry in &committed {
                 apply(node, &entry.payload);
                 node.call(|node| node.on_applied(entry.index));
             }

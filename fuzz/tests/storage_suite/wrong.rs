@@ -95,7 +95,7 @@ impl Subject for Wrong {
         let fault = self.now.fault;
         let mut written = Written {
             snapshot: ready.snapshot.clone(),
-            entries: ready.entries.clone(),
+            entries: ready.entries.to_vec(),
             hard_state: ready.hard_state,
         };
         let large = |entry: &Entry| entry.encoded_len() > 1 << 20;

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use raft_proto::{Entry, Index};
+use raft_proto::{Entries, Index};
 
 /// A batch of committed entries that was handed out.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -45,11 +45,10 @@ impl Pages {
         self.limit.saturating_sub(self.outstanding)
     }
 
-    /// This batch of so many encoded bytes is handed out; `complete` says that it holds all there was.
-    pub(crate) fn hand_out(&mut self, entries: &[Entry], encoded: u64, complete: bool) {
+    /// This batch is handed out; `complete` says that it holds all there was.
+    pub(crate) fn hand_out(&mut self, entries: &Entries, complete: bool) {
         let Some(last) = entries.last() else { return };
-        let payload = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
-        let page = Page { last: last.index, encoded, payload };
+        let page = Page { last: last.index, encoded: entries.encoded_len(), payload: entries.payload_len() };
         if self.pages.capacity() == 0 {
             self.pages.reserve_exact(1);
         }

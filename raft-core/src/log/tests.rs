@@ -95,5 +95,6 @@ fn entries_from<S: Storage>(
     max_bytes: u64,
     into: &mut Vec<Entry>,
 ) -> Result<(), crate::storage::StorageError> {
-    log.read(first..log.last().index.next(), max_bytes, into, true).map(|_| ())
+    into.extend(log.read(first..log.last().index.next(), max_bytes)?);
+    Ok(())
 }

@@ -67,12 +67,13 @@ impl Follower {
                 // The acknowledgement and the commit index go no further than what this message vouches for: behind it
                 // the log may hold entries that never were the leader's.
                 let last = append.entries.last().map_or(append.prev.index, |entry| entry.index);
-                if let Some(new) = append.entries.get(known..).filter(|new| !new.is_empty()) {
+                let new = append.entries.slice(known..);
+                if !new.is_empty() {
                     let prev = known
                         .checked_sub(1)
                         .and_then(|at| append.entries.get(at))
                         .map_or(append.prev, |entry| entry.position());
-                    common.log.append(prev, new.iter().cloned());
+                    common.log.append(prev, new);
                 }
                 common.log.commit_to(append.commit.min(last));
                 AppendEntriesReply::Accepted { index: last }

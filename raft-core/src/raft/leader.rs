@@ -97,7 +97,7 @@ impl Leader {
             gave_up_lease: false,
             unsent: false,
         };
-        leader.append(common, [Payload::TermStart]);
+        leader.append(common, &mut alloc::vec![Entry { payload: Payload::TermStart, ..Entry::default() }]);
         common.outbox.expect(leader.progress.len().saturating_sub(1), false);
         leader.broadcast_append(common);
         leader
@@ -164,22 +164,22 @@ impl Leader {
         }
         self.conf_gate = gate;
         self.uncommitted = self.uncommitted.saturating_add(bytes);
-        self.append(common, entries.drain(..).map(|entry| entry.payload));
+        self.append(common, entries);
         self.spread(common);
         Ok(Appended { first, last: common.log.last().index, refused })
     }
 
-    /// Appends entries of this term. The leader acknowledges them to itself when they are durable, as any peer does.
-    fn append<S: Storage>(&mut self, common: &mut Common<S>, payloads: impl IntoIterator<Item = Payload>) {
+    /// Appends entries of this term, whose positions follow from where they are put. The leader acknowledges them to itself
+    /// when they are durable, as any peer does.
+    fn append<S: Storage>(&mut self, common: &mut Common<S>, entries: &mut Vec<Entry>) {
         let term = common.term;
-        let prev = common.log.last();
-        let mut index = prev.index;
-        let entries = payloads.into_iter().map(|payload| {
+        let mut index = common.log.last().index;
+        for entry in entries.iter_mut() {
             index = index.next();
-            Entry { term, index, payload }
-        });
-        common.log.append(prev, entries);
-        let index = common.log.last().index;
+            entry.term = term;
+            entry.index = index;
+        }
+        common.log.append_own(entries);
         common.tell_self(term, Own::Accepted(index));
     }
 

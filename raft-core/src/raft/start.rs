@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 use raft_proto::{
-    ConfChange, ConfChangeKind, ConfState, Entry, HardState, Index, LogPosition, NodeId, Payload, Term,
+    ConfChange, ConfChangeKind, ConfState, Entries, Entry, HardState, Index, LogPosition, NodeId, Payload,
+    Term,
 };
 
 use super::clock::Clock;
@@ -81,7 +82,7 @@ impl<S: Storage> Raft<S> {
             let change = ConfChange { id: 0, kind, node: Some(*id), context: context.clone() };
             Entry { term, index, payload: Payload::ConfChange(Arc::new(change)) }
         });
-        common.log.append(LogPosition::ZERO, entries);
+        common.log.append(LogPosition::ZERO, entries.collect::<Entries>());
         common.log.commit_to(common.log.last().index);
         common.membership = membership;
         self.become_next(Next::Follow { term, leader: None, timer: Timer::Restart });

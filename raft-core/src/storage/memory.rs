@@ -53,6 +53,9 @@ impl MemoryStorage {
     /// # Errors
     /// [`StorageError::Unavailable`] if they would leave a gap.
     pub fn append(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let skip = entries.iter().take_while(|entry| entry.index <= self.before.index).count();
         let Some(entries) = entries.get(skip..) else { return Ok(()) };
         let Some(first) = entries.first() else { return Ok(()) };
@@ -167,15 +170,15 @@ impl Storage for MemoryStorage {
         if range.end > self.last().next() {
             return Err(StorageError::Unavailable);
         }
-        let mut bytes: u64 = 0;
         let wanted = self.entries.get(self.offset(range.start)..self.offset(range.end)).unwrap_or_default();
-        for (taken, entry) in wanted.iter().enumerate() {
+        let mut bytes: u64 = 0;
+        let fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
             bytes = bytes.saturating_add(entry.encoded_len());
-            if taken > 0 && bytes > max_bytes {
-                break;
-            }
-            into.push(entry.clone());
-        }
+            is_first || bytes <= max_bytes
+        };
+        let count = wanted.iter().take_while(fits).count();
+        into.extend(wanted.iter().take(count).cloned());
         Ok(())
     }
 

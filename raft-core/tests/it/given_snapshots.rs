@@ -57,7 +57,7 @@ fn drive(node: &mut RawNode<Giver>) -> (Vec<Message>, Vec<Entry>) {
         messages.append(&mut ready.messages);
         messages.append(&mut ready.persisted_messages);
         node.on_persisted(ready.number).unwrap();
-        committed.append(&mut ready.committed_entries);
+        committed.extend(std::mem::take(&mut ready.committed_entries));
     }
     (messages, committed)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use raft_core::DataLoss;
-use raft_proto::{LogPosition, Term};
+use raft_proto::{Entry, LogPosition, Term};
 use redb::StorageBackend;
 
 use super::engine::Change;
@@ -236,7 +236,11 @@ fn after_a_failed_flush_nothing_is_written_any_more() {
     };
     let batch = |range: std::ops::Range<u64>| {
         let hard_state = HardState { term: Term::new(1), vote: None, commit: Index::ZERO };
-        WriteBatch { entries: entries(1, range), hard_state: Some(hard_state), ..WriteBatch::default() }
+        WriteBatch {
+            entries: entries(1, range).into(),
+            hard_state: Some(hard_state),
+            ..WriteBatch::default()
+        }
     };
     let mut disk = open(&tape, true);
     disk.writer.write(&[batch(1..5)], true).unwrap();

@@ -24,7 +24,7 @@ fn step(disk: &mut Disk, n: u64) {
             let hard_state = Some(hard_state(n, last + 5));
             let batch = WriteBatch {
                 snapshot: Some(snapshot),
-                entries: entries(n, last + 6..=last + 8),
+                entries: entries(n, last + 6..=last + 8).into(),
                 hard_state,
                 ..WriteBatch::default()
             };

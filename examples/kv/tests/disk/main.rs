@@ -58,7 +58,11 @@ fn hard_state(term: u64, commit: u64) -> HardState {
 
 fn appended(term: u64, range: std::ops::RangeInclusive<u64>, commit: u64) -> WriteBatch {
     let entries = entries(term, range);
-    WriteBatch { entries, hard_state: Some(hard_state(term, commit)), ..WriteBatch::default() }
+    WriteBatch {
+        entries: entries.into(),
+        hard_state: Some(hard_state(term, commit)),
+        ..WriteBatch::default()
+    }
 }
 
 fn metadata(at: LogPosition) -> SnapshotMetadata {

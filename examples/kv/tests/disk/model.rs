@@ -78,7 +78,7 @@ impl Model {
         let entries = entries(term, start.get()..=start.get() + step.count - 1);
         self.append(&entries);
         self.hard_state.term = Term::new(term);
-        WriteBatch { entries, hard_state: Some(self.hard_state), ..WriteBatch::default() }
+        WriteBatch { entries: entries.into(), hard_state: Some(self.hard_state), ..WriteBatch::default() }
     }
 
     fn check(&self, disk: &Disk) {
@@ -186,7 +186,7 @@ fn install(disk: &mut Disk, model: &mut Model, ahead: u64, count: u64) {
     model.snapshot = Some(snapshot.clone());
     let batch = WriteBatch {
         snapshot: Some(snapshot),
-        entries: tail,
+        entries: tail.into(),
         hard_state: Some(model.hard_state),
         ..WriteBatch::default()
     };

@@ -129,7 +129,7 @@ fn a_write_that_makes_no_sense_changes_nothing() {
     let mut never_made = snapshot.clone();
     never_made.metadata.index = index(12);
     let mut gap = appended(2, 10..=12, 9);
-    gap.entries.remove(1);
+    gap.entries = gap.entries.iter().filter(|entry| entry.index != index(11)).cloned().collect();
     let installs =
         |snapshot: &Snapshot| WriteBatch { snapshot: Some(snapshot.clone()), ..WriteBatch::default() };
     let votes = |hard_state| WriteBatch { hard_state: Some(hard_state), ..WriteBatch::default() };
@@ -145,7 +145,7 @@ fn a_write_that_makes_no_sense_changes_nothing() {
             WriteRefusal::SecondVote(Term::new(2)),
         ),
         (
-            WriteBatch { entries: entries(3, 11..=11), ..WriteBatch::default() },
+            WriteBatch { entries: entries(3, 11..=11).into(), ..WriteBatch::default() },
             WriteRefusal::TermBehindLog(index(11)),
         ),
         (installs(&nowhere), WriteRefusal::SnapshotDescriptor),

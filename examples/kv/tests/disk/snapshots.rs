@@ -57,7 +57,7 @@ fn a_snapshot_goes_from_one_node_to_another_and_replaces_its_log() {
 
     let batch = WriteBatch {
         snapshot: Some(snapshot.clone()),
-        entries: entries(2, 26..=27),
+        entries: entries(2, 26..=27).into(),
         hard_state: Some(hard_state(2, 25)),
         ..WriteBatch::default()
     };

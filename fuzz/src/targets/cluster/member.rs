@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use raft_core::{
-    ConfState, Config, Entry, HardState, Index, LogPosition, MemoryStorage, Message, RawNode, Ready,
+    ConfState, Config, Entries, HardState, Index, LogPosition, MemoryStorage, Message, RawNode, Ready,
     Snapshot, SnapshotMetadata, Status,
 };
 
@@ -18,7 +18,7 @@ pub(in crate::targets) struct Member {
     pub(in crate::targets) out: VecDeque<Ready>,
     /// What is on its disk, while it is down.
     disk: MemoryStorage,
-    to_apply: VecDeque<Vec<Entry>>,
+    to_apply: VecDeque<Entries>,
     /// Its state machine, which is durable: what it applied last, and the configuration as of there.
     applied: LogPosition,
     conf_state: ConfState,
@@ -115,9 +115,9 @@ impl Member {
     pub(super) fn apply_one(&mut self, history: &mut History) {
         let Some(raw) = &mut self.raw else { return };
         let Some(batch) = self.to_apply.pop_front() else { return };
-        for entry in batch {
+        for entry in &batch {
             assert_eq!(entry.index, self.applied.index.next(), "each entry is applied, once, in its turn");
-            history.on_apply(&entry);
+            history.on_apply(entry);
             self.applied = entry.position();
             if let Some(change) = entry.payload.as_conf_change()
                 && let Ok(conf_state) = raw.apply_conf_change(&change)

@@ -189,7 +189,7 @@ proptest! {
 
         if expected == Plan::Append(known) && known < entries.len() {
             let behind = if known == 0 { prev } else { entries[known - 1].position() };
-            log.append(behind, entries[known..].iter().cloned());
+            log.append(behind, entries[known..].to_vec());
             let mut terms = own.clone();
             terms.truncate(from + known);
             terms.extend(entries[known..].iter().map(|entry| entry.term.get()));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::vec::Vec;
 
-use raft_proto::{Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
+use raft_proto::{Entries, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
 
 use super::super::{AppendError, RaftLog};
 use super::{at, config, entries_behind, entry, named, open, position, stored};
@@ -186,7 +186,7 @@ fn committed_entries_that_cannot_be_read_come_at_the_next_tick() {
         let mut log = faulty_log();
         log.commit_to(at(7));
         log.storage().set(Call::Entries, fault);
-        let mut page = Vec::new();
+        let mut page = Entries::default();
         assert!(log.hand_out_committed(&mut page).is_err(), "{fault:?}");
         assert_eq!(named(&page), []);
         assert!(log.to_apply().is_empty(), "not asked for over and over");

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_proto::{Entry, Index, LogPosition, Payload, Snapshot, Term};
+use raft_proto::{Entries, Entry, Index, LogPosition, Payload, Snapshot, Term};
 
 use super::super::RaftLog;
 use super::{config, id, open, snapshot};
@@ -53,7 +53,7 @@ impl Plain {
 }
 
 /// A write: its snapshot and entries.
-type Write = (Option<Snapshot>, Vec<Entry>);
+type Write = (Option<Snapshot>, Entries);
 
 struct Life {
     log: RaftLog<MemoryStorage>,
@@ -167,7 +167,7 @@ impl Life {
             let data = Bytes::copy_from_slice(&self.made.to_be_bytes());
             entries.push(Entry { term: last.term, index: last.index, payload: Payload::Normal(data) });
         }
-        self.log.append(prev, entries.iter().cloned());
+        self.log.append(prev, entries.clone());
         self.plain.cut_behind(index);
         self.plain.entries.extend(entries);
     }
@@ -177,7 +177,7 @@ impl Life {
             return;
         }
         self.owes_write = false;
-        let mut entries = Vec::new();
+        let mut entries = Entries::default();
         let snapshot = self.log.hand_out_unwritten(&mut entries);
         let mut disk = self.disks.last().unwrap().clone();
         disk.write(snapshot.as_ref(), &entries);
@@ -229,7 +229,7 @@ impl Life {
     fn hand_out_committed(&mut self) {
         let range = self.log.to_apply();
         assert_eq!(range.start, self.handed.next());
-        let mut entries = Vec::new();
+        let mut entries = Entries::default();
         self.log.hand_out_committed(&mut entries).unwrap();
         assert_eq!(entries.is_empty(), range.is_empty(), "at least one, if any");
         for entry in entries {

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_proto::{Entry, Index, LogPosition, Term};
+use raft_proto::{Entries, Entry, Index, LogPosition, Term};
 
 use super::super::RaftLog;
 use super::super::pages::Pages;
@@ -28,12 +28,12 @@ fn log_of(entries: &[Entry], stored: usize, limit: u64, async_writes: bool) -> R
     storage.append(&entries[..stored]).unwrap();
     let config = Config { max_committed_bytes: limit, async_writes, ..config() };
     let mut log = open(storage, &config, 0);
-    log.append(log.last(), entries[stored..].iter().cloned());
+    log.append(log.last(), entries[stored..].to_vec());
     log
 }
 
 fn hand_out(log: &mut RaftLog<MemoryStorage>) -> Vec<(u64, u64)> {
-    let mut entries = Vec::new();
+    let mut entries = Entries::default();
     log.hand_out_committed(&mut entries).unwrap();
     named(&entries)
 }
@@ -91,7 +91,7 @@ fn entries_that_are_not_durable_are_applied_only_with_synchronous_writes() {
     assert_eq!(hand_out(&mut synchronous), named(&entries));
     // Durable entries that were cut are not durable any more, whatever was applied before.
     let mut cut = log_of(&entries, 4, 1000, true);
-    cut.append(LogPosition::new(Term::new(1), at(2)), [Entry::normal(Term::new(2), at(3), Bytes::new())]);
+    cut.append(LogPosition::new(Term::new(1), at(2)), vec![Entry::normal(Term::new(2), at(3), Bytes::new())]);
     cut.commit_to(at(3));
     assert_eq!(cut.to_apply(), at(1)..at(3));
 }
@@ -103,7 +103,7 @@ fn nothing_is_applied_while_a_snapshot_is_not_durable() {
     log.append(LogPosition::new(Term::new(1), at(5)), super::entries_behind(5, &[1]));
     log.commit_to(at(6));
     assert!(log.to_apply().is_empty());
-    let mut entries = Vec::new();
+    let mut entries = Entries::default();
     let restored = log.hand_out_unwritten(&mut entries).unwrap();
     log.on_write_handed_out(1, Term::new(1), Some(restored.metadata.index), &mut Vec::new());
     let write = log.acknowledge_write(1).unwrap();
@@ -118,7 +118,7 @@ fn pages_that_a_snapshot_covers_no_longer_count() {
     log.commit_to(at(4));
     assert_eq!(hand_out(&mut log), [(1, 1)]);
     log.restore(super::snapshot(1, 6), Vec::new());
-    let restored = log.hand_out_unwritten(&mut Vec::new()).unwrap();
+    let restored = log.hand_out_unwritten(&mut Entries::default()).unwrap();
     log.on_write_handed_out(1, Term::new(1), Some(restored.metadata.index), &mut Vec::new());
     let write = log.acknowledge_write(1).unwrap();
     log.on_written(&write, Term::new(1));
@@ -144,9 +144,9 @@ fn what_was_not_handed_out_cannot_be_applied() {
 fn a_limit_of_zero_would_hand_out_one_entry_at_a_time() {
     let mut pages = Pages::new(0);
     assert_eq!((pages.allowance(), pages.is_paused()), (0, false));
-    pages.hand_out(&[], 0, true);
+    pages.hand_out(&Entries::default(), true);
     assert!(!pages.is_paused(), "nothing is no page");
-    pages.hand_out(&sized(&[1]), 7, true);
+    pages.hand_out(&sized(&[1]).into(), true);
     assert!(pages.is_paused());
 }
 
@@ -208,7 +208,7 @@ proptest! {
             log.commit_to(at(u64::try_from(committed).unwrap()));
             let end = if async_writes { committed.min(stored) } else { committed };
             let due = !log.to_apply().is_empty();
-            let mut page = Vec::new();
+            let mut page = Entries::default();
             log.hand_out_committed(&mut page).unwrap();
             prop_assert_eq!(due, !page.is_empty(), "due is what comes");
             prop_assert_eq!(&page, &twin.hand_out(&entries, end, limit));

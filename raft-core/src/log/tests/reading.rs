@@ -7,7 +7,7 @@ use std::vec::Vec;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_proto::{ConfChange, ConfChangeV2, Entry, LogPosition, Payload, Term};
+use raft_proto::{ConfChange, ConfChangeV2, Entries, Entry, LogPosition, Payload, Term};
 
 use super::{all_of, at, config, entries_behind, entry, id, log_of, named, open, position, snapshot, stored};
 use crate::config::Config;
@@ -90,12 +90,12 @@ fn a_membership_change_that_is_committed_and_not_applied_is_found() {
                 let mut log = open(storage, &config(), 0);
                 log.append(position(1, 3), entries[3..].to_vec());
                 log.commit_to(at(applied));
-                log.hand_out_committed(&mut Vec::new()).unwrap();
+                log.hand_out_committed(&mut Entries::default()).unwrap();
                 log.on_applied(at(applied)).unwrap();
                 log.commit_to(at(committed));
                 // That they were handed out doesn't make them applied.
                 if place.is_multiple_of(2) {
-                    log.hand_out_committed(&mut Vec::new()).unwrap();
+                    log.hand_out_committed(&mut Entries::default()).unwrap();
                 }
                 let expected = applied < place && place <= committed;
                 assert_eq!(
@@ -154,7 +154,7 @@ proptest! {
         let mut storage = MemoryStorage::with_voters([id(1)]);
         storage.append(&entries[..split]).unwrap();
         let mut log = open(storage, &config(), 0);
-        log.append(log.last(), entries[split..].iter().cloned());
+        log.append(log.last(), entries[split..].to_vec());
 
         let mut expected = Vec::from([entry(9, 99)]);
         let mut bytes: u64 = 0;

@@ -32,7 +32,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// The entries from `first` on, up to the limit of one message.
-    fn from<S: Storage>(&mut self, common: &Common<S>, first: Index) -> Result<Entries, StorageError> {
+    fn from<S: Storage>(&mut self, common: &mut Common<S>, first: Index) -> Result<Entries, StorageError> {
         if first > common.log.last().index {
             return Ok(Entries::default());
         }
@@ -67,6 +67,13 @@ pub(super) fn send_append<S: Storage>(
         Sent::No => false,
         Sent::NeedsSnapshot => send_snapshot(common, to, peer),
     }
+}
+
+/// Sends a peer as much of the log as its window holds.
+fn send_window<S: Storage>(common: &mut Common<S>, to: NodeId, peer: &mut Progress, batch: &mut Batch) {
+    while peer.next_index() <= common.log.last().index
+        && send_append(common, to, peer, Empty::NotAllowed, batch)
+    {}
 }
 
 /// Sends a peer the next part of the log, if it is there.
@@ -104,8 +111,7 @@ pub(super) fn send_log<S: Storage>(
     }
     let commit = common.log.committed();
     let last = entries.last().map_or(prev, |entry| entry.index);
-    let bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.payload.len()));
-    peer.on_sent(entries.len(), last, bytes, commit);
+    peer.on_sent(entries.len(), last, entries.payload_len(), commit);
     let prev = LogPosition::new(term, prev);
     common.send(to, Body::AppendEntries(AppendEntries { prev, entries, commit }));
     Sent::Yes
@@ -330,9 +336,8 @@ impl Leader {
 
     /// Sends a peer as much as its window holds.
     fn send_all<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
-        let last = common.log.last().index;
-        if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.next_index() <= last) {
-            while send_append(common, to, peer, Empty::NotAllowed, &mut Batch::default()) {}
+        if let Some(peer) = self.progress.get_mut(to) {
+            send_window(common, to, peer, &mut Batch::default());
         }
     }
 
@@ -341,7 +346,7 @@ impl Leader {
         let me = common.id();
         let mut batch = Batch::default();
         for (id, peer) in self.progress.iter_mut().filter(|(id, _)| *id != me) {
-            while send_append(common, id, peer, Empty::NotAllowed, &mut batch) {}
+            send_window(common, id, peer, &mut batch);
         }
     }
 
