@@ -178,31 +178,20 @@ impl HandedOut {
         ready.number = self.number;
 
         raft.send_unsent();
-        let soft_state = raft.soft_state();
-        ready.soft_state = (soft_state != self.soft_state).then_some(soft_state);
-        self.soft_state = soft_state;
+        let is_news = raft.common.news || raft.common.log.committed() != self.hard_state.commit;
+        let promised = is_news && self.tell_news(raft, ready);
 
         let common = &mut raft.common;
-        let hard_state = common.hard_state();
-        let promised = (hard_state.term, hard_state.vote) != (self.hard_state.term, self.hard_state.vote);
-        ready.hard_state = (hard_state != self.hard_state).then_some(hard_state);
-        self.hard_state = hard_state;
-
         if common.log.has_unwritten() {
             ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
         }
-        if !common.log.to_apply().is_empty()
+        if common.log.committed() > common.log.handed()
+            && !common.log.to_apply().is_empty()
             && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
         {
             common.storage_failed(&error);
             ready.storage_error = Some(error);
         }
-        if common.lost != self.lost {
-            let lost = common.lost.as_deref().copied();
-            ready.data_loss = Some(lost.map_or(DataLossReport::Regained, DataLossReport::Noticed));
-            self.lost = common.lost.clone();
-        }
-        common.news = false;
         ready.must_sync =
             promised || !ready.entries.is_empty() || ready.snapshot.is_some() || ready.data_loss.is_some();
 
@@ -223,6 +212,27 @@ impl HandedOut {
             let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
             common.log.on_write_handed_out(self.number, common.term, snapshot, &mut outbox.own);
         }
+    }
+
+    /// What has changed of the node since it was told last. Returns whether term or vote did, which must be durable.
+    fn tell_news<S: Storage>(&mut self, raft: &mut Raft<S>, ready: &mut Ready) -> bool {
+        let soft_state = raft.soft_state();
+        ready.soft_state = (soft_state != self.soft_state).then_some(soft_state);
+        self.soft_state = soft_state;
+
+        let common = &mut raft.common;
+        let hard_state = common.hard_state();
+        let promised = (hard_state.term, hard_state.vote) != (self.hard_state.term, self.hard_state.vote);
+        ready.hard_state = (hard_state != self.hard_state).then_some(hard_state);
+        self.hard_state = hard_state;
+
+        if common.lost != self.lost {
+            let lost = common.lost.as_deref().copied();
+            ready.data_loss = Some(lost.map_or(DataLossReport::Regained, DataLossReport::Noticed));
+            self.lost = common.lost.clone();
+        }
+        common.news = false;
+        promised
     }
 }
 

@@ -139,17 +139,25 @@ impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
             return false;
         }
         node.ready_into(ready);
-        ready.messages.drain(..).for_each(|message| send(message.to.get(), message));
-        node.storage_mut().write().persist(ready).unwrap();
-        ready.persisted_messages.drain(..).for_each(|message| send(message.to.get(), message));
+        self.tally.reads += ready.read_states.len() as u64;
+        for message in ready.messages.drain(..) {
+            send(message.to.get(), message);
+        }
+        if ready.needs_acknowledgement() {
+            node.storage_mut().write().persist(ready).unwrap();
+            for message in ready.persisted_messages.drain(..) {
+                send(message.to.get(), message);
+            }
+            node.on_persisted(ready.number).unwrap();
+        }
         for entry in ready.committed_entries.iter() {
             self.tally.apply(entry.data().map_or(&[], |data| data));
             self.applied = entry.index;
         }
-        self.tally.reads += ready.read_states.len() as u64;
-        node.on_persisted(ready.number).unwrap();
-        node.on_applied(self.applied).unwrap();
-        self.compact();
+        if !ready.committed_entries.is_empty() {
+            node.on_applied(self.applied).unwrap();
+            self.compact();
+        }
         true
     }
 
