@@ -194,14 +194,24 @@ impl Driver {
             self.propose(world, leader)?;
             self.settle(world, election, "before a disk is replaced")?;
         }
-        world.nodes[at].lossy = true;
-        self.perform(world, Action::Spoil(at))?;
-        self.perform(world, Action::Replace(at))?;
-        self.wind_up(world, at);
-        self.run_until(world, world.now + election)?;
+        let quorum_checked = world.nodes[at].options.config.check_quorum;
+        let may_mislead = rest >= 3 && !quorum_checked && self.rng.bool();
+        let misled = may_mislead && self.mislead(world, (leader, at), election)?;
+        if !misled {
+            if world.leader() == Some(at) {
+                // It was elected meanwhile.
+                return Ok(());
+            }
+            self.empty_disk(world, at)?;
+            self.run_until(world, world.now + election)?;
+        }
         let lost = |world: &World<P>| {
             world.nodes[at].raw.as_ref().is_some_and(|raw| raw.status().basic.lost.is_some())
         };
+        if misled && !lost(world) {
+            // It had told the next leader nothing that it lacks now.
+            return self.settle(world, election, "after a stale leader").map(|_| ());
+        }
         if !lost(world) {
             return broken(
                 "loss",
@@ -219,7 +229,9 @@ impl Driver {
                 let node = &world.nodes[*to];
                 *to != at && *to != leader && members.voters.contains(node.id) && node.raw.is_some()
             });
-            self.perform(world, Action::Transfer { at: leader, to })?;
+            if let Some(leader) = world.leader() {
+                self.perform(world, Action::Transfer { at: leader, to })?;
+            }
             self.run_until(world, world.now + election)?;
         }
         for kind in [ConfChangeKind::Remove, ConfChangeKind::AddLearner, ConfChangeKind::AddVoter] {
@@ -248,6 +260,67 @@ impl Driver {
             return broken("loss", format!("node {id} isn't readmitted: {}", picture(world)));
         }
         Ok(())
+    }
+
+    fn empty_disk<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check {
+        world.nodes[at].lossy = true;
+        self.perform(world, Action::Spoil(at))?;
+        self.perform(world, Action::Replace(at))?;
+        self.wind_up(world, at);
+        Ok(())
+    }
+
+    /// A leader whom nobody hears any more meets one whose disk was replaced since it acknowledged what the next leader appended,
+    /// and fills it with its own entries: so that they stand in the place of what was lost. Returns whether it came to that.
+    fn mislead<P: Parts>(
+        &mut self,
+        world: &mut World<P>,
+        (leader, at): (usize, usize),
+        election: u64,
+    ) -> Check<bool> {
+        // So the leader that will be stale doesn't count on it.
+        self.perform(world, Action::Crash { at, keep: 0, torn: false })?;
+        self.perform(world, Action::Transfer { at: leader, to: None })?;
+        self.run_until(world, world.now + election)?;
+        let Some(stale) = world.leader() else { return self.give_in(world, at, election) };
+        let others = (0..world.nodes.len()).filter(|other| *other != stale);
+        others.clone().for_each(|other| {
+            self.links.cut(stale, other);
+            self.links.cut(other, stale);
+        });
+        self.start(world, at)?;
+        for _ in 0..8 {
+            self.run_until(world, world.now + election)?;
+        }
+        let Some(_) = world.leader().filter(|now| *now != stale && *now != at) else {
+            return self.give_in(world, at, election);
+        };
+        for _ in 0..3 {
+            if let Some(raw) = &mut world.nodes[stale].raw {
+                // Refused if not even one may wait to be committed.
+                let _ = raw.propose(Bytes::from_static(b"stale"));
+                self.perform(world, Action::Ping(stale))?;
+            }
+        }
+        self.links.mend();
+        let rest = others.filter(|other| *other != at);
+        rest.for_each(|other| {
+            for (from, to) in [(stale, other), (other, stale), (at, other), (other, at)] {
+                self.links.cut(from, to);
+            }
+        });
+        self.empty_disk(world, at)?;
+        self.run_until(world, world.now + 2 * election)?;
+        self.links.mend();
+        self.run_until(world, world.now + election)?;
+        Ok(true)
+    }
+
+    /// It didn't come to that: all is well again.
+    fn give_in<P: Parts>(&mut self, world: &mut World<P>, at: usize, election: u64) -> Check<bool> {
+        self.links.mend();
+        self.start(world, at)?;
+        self.settle(world, election, "after a leader was cut off").map(|_| false)
     }
 
     /// Leadership is handed over, to a voter who has everything, in one election time-out; if a node that was taken out campaigns
