@@ -196,23 +196,28 @@ impl Driver {
         }
         let quorum_checked = world.nodes[at].options.config.check_quorum;
         let may_mislead = rest >= 3 && !quorum_checked && self.rng.bool();
-        let misled = may_mislead && self.mislead(world, (leader, at), election)?;
-        if !misled {
-            if world.leader() == Some(at) {
+        let mut may_be_whole = may_mislead && self.mislead(world, (leader, at), election)?;
+        if !may_be_whole {
+            let Some(leader) = world.leader().filter(|leader| *leader != at) else {
                 // It was elected meanwhile.
                 return Ok(());
-            }
+            };
             self.empty_disk(world, at)?;
+            if self.rng.bool() {
+                // So it knows the term before a heartbeat shows what it lost.
+                self.propose(world, leader)?;
+                may_be_whole = true;
+            }
             self.run_until(world, world.now + election)?;
         }
         let lost = |world: &World<P>| {
             world.nodes[at].raw.as_ref().is_some_and(|raw| raw.status().basic.lost.is_some())
         };
-        if misled && !lost(world) {
-            // It had told the next leader nothing that it lacks now.
-            return self.settle(world, election, "after a stale leader").map(|_| ());
-        }
         if !lost(world) {
+            if may_be_whole {
+                // It had told the next leader nothing that it lacks now, or was sent a snapshot of all that it had lost.
+                return self.settle(world, election, "after a disk was replaced").map(|_| ());
+            }
             return broken(
                 "loss",
                 format!("node {id} doesn't notice that its disk is another: {}", picture(world)),
