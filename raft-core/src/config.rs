@@ -104,7 +104,7 @@ pub struct Config {
     pub applied: Index,
 
     /// Of two candidates with equal logs a voter prefers the one whose priority is not below its own, so that a node with a
-    /// low priority leads only where no other can. Default 0.
+    /// low priority leads only where no other can. A node that can't campaign itself prefers nobody. Default 0.
     pub priority: i64,
 
     /// Where the random numbers start. The node's id is mixed in. Where the storage outlives the node it must differ at each

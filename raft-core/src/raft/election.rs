@@ -56,8 +56,11 @@ pub(crate) fn on_request<S: Storage>(
     let free = common.vote.is_none() && leader.is_none() && !bound;
     let ahead = ballot == Ballot::PreVote && term > common.term;
     let may_vote = common.vote == Some(from) || free || ahead;
-    // Priority decides between equal logs only: who has more than this node must be able to win.
-    let yields = request.last > common.log.last() || common.config.priority <= request.priority;
+    // Priority decides between equal logs only: who has more than this node must be able to win. And who can't campaign himself,
+    // since he doesn't know yet that he votes again, holds nobody up.
+    let yields = request.last > common.log.last()
+        || common.config.priority <= request.priority
+        || !common.is_promotable();
     let granted = may_vote && yields && common.log.is_up_to_date(request.last) && common.lost.is_none();
     if !granted {
         debug!(common.trace, "vote refused", "to" => from, "term" => term, "their_last" => request.last,

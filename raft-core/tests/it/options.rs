@@ -71,6 +71,19 @@ fn of_equal_logs_a_voter_prefers_the_one_whose_priority_is_not_below_its_own() {
     }
 }
 
+#[test]
+fn who_cannot_campaign_holds_nobody_up_by_its_priority() {
+    // Found by simulation (seed 3593110040). Node 1 is to vote again by a change that it doesn't know to be committed, and node 2
+    // needs its vote: there is no other who could tell it.
+    let mut cluster = Cluster::from_disks([(1, disk_with(&[2], &[1], 1))], |config| {
+        figure_2(config);
+        config.priority = 5;
+    });
+    let request = raft_core::RequestVote { last: at(1, 1), by_transfer: false, priority: 0 };
+    cluster.step(message(2, 1, 2, raft_core::Body::RequestVote(request))).unwrap();
+    assert_eq!(cluster.take_all()[0].body, raft_core::Body::RequestVoteReply(VoteReply::Granted));
+}
+
 // -- commit groups
 
 /// The zone of each node.
@@ -334,22 +347,21 @@ fn a_leader_knows_whether_it_has_committed_in_its_term() {
 
 // -- a refused vote tells what is committed
 
+/// The disk of one whose log ends with this change, at index 2, which it doesn't know to be committed.
+fn disk_with_change(voters: &[u64], kind: raft_core::ConfChangeKind, n: u64) -> raft_core::MemoryStorage {
+    let mut disk = disk_with(voters, &[1], 1);
+    let payload = Payload::ConfChangeV2(change(&[(kind, n)]).into());
+    disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+    disk
+}
+
 #[test]
 fn a_candidate_learns_from_a_refusal_of_a_membership_change_that_is_committed() {
     // Node 2 demoted itself, applied that and stopped before node 1 heard that it is committed; node 1 has the change at
     // index 2 and needs nobody's vote but its own in the new configuration.
     let refusal = |commit| raft_core::Body::RequestVoteReply(VoteReply::Refused { commit });
     for (commit, learned) in [(at(1, 2), true), (at(2, 2), false), (at(1, 9), false)] {
-        let mut disk = disk_with(&[1, 2], &[1], 1);
-        let change = raft_core::ConfChangeV2 {
-            changes: vec![raft_core::ConfChangeSingle {
-                kind: raft_core::ConfChangeKind::AddLearner,
-                node: Some(id(2)),
-            }],
-            ..Default::default()
-        };
-        let payload = Payload::ConfChangeV2(change.into());
-        disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+        let disk = disk_with_change(&[1, 2], raft_core::ConfChangeKind::AddLearner, 2);
         let mut cluster = Cluster::from_disks([(1, disk)], figure_2);
         cluster.node_mut(1).campaign().unwrap();
         cluster.pump(1);
@@ -367,16 +379,7 @@ fn a_candidate_learns_from_a_refusal_of_a_membership_change_that_is_committed() 
 fn a_pre_candidate_of_a_later_term_learns_from_a_refusal_of_an_older_one() {
     // Found by simulation (seed 726700806). Node 1 has the change by which node 2 demoted itself, at index 2; it campaigned in
     // vain in term 2, of which node 2 never heard. So node 2 refuses in term 1, and node 1 needs to learn no more.
-    let mut disk = disk_with(&[1, 2], &[1], 1);
-    let change = raft_core::ConfChangeV2 {
-        changes: vec![raft_core::ConfChangeSingle {
-            kind: raft_core::ConfChangeKind::AddLearner,
-            node: Some(id(2)),
-        }],
-        ..Default::default()
-    };
-    let payload = Payload::ConfChangeV2(change.into());
-    disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+    let disk = disk_with_change(&[1, 2], raft_core::ConfChangeKind::AddLearner, 2);
     let mut cluster = Cluster::from_disks([(1, disk)], |_| {});
     cluster.node_mut(1).campaign().unwrap();
     cluster.pump(1);
@@ -401,16 +404,7 @@ fn who_learns_of_its_removal_while_it_asks_does_not_campaign() {
     let body = raft_core::Body::PreVoteReply;
     let refused = body(VoteReply::Refused { commit: at(1, 2) });
     for applies in [true, false] {
-        let mut disk = disk_with(&[1, 2, 3, 4], &[1], 1);
-        let change = raft_core::ConfChangeV2 {
-            changes: vec![raft_core::ConfChangeSingle {
-                kind: raft_core::ConfChangeKind::Remove,
-                node: Some(id(1)),
-            }],
-            ..Default::default()
-        };
-        let payload = Payload::ConfChangeV2(change.into());
-        disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+        let disk = disk_with_change(&[1, 2, 3, 4], raft_core::ConfChangeKind::Remove, 1);
         let mut cluster = Cluster::from_disks([(1, disk)], |_| {});
         cluster.node_mut(1).campaign().unwrap();
         cluster.pump(1);

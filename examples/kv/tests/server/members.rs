@@ -549,6 +549,8 @@ fn a_node_that_was_away_follows_a_leader_that_it_never_heard_of() {
     let place = cluster.join(4);
     let by = cluster.leader();
     add(&cluster.nodes[by], &cluster.nodes[place], "voter");
+    // Who hasn't applied its promotion doesn't campaign.
+    wait_members(&cluster.nodes[place], &[1, 2, 3, 4], &[]);
     assert_eq!(post(&cluster.nodes[by], "/transfer", &serde_json::json!({ "to": 4 })).status, 200);
     assert_eq!(cluster.leader(), place);
     remove(&cluster.nodes[place], 2);
