@@ -28,7 +28,10 @@ impl Driver {
         world.sent.clear();
         self.calm();
         world.oracle.clients.give_up_all();
-        for at in 0..world.nodes.len() {
+        // Whether the rest can do without a disk shows once the rest is up: a crash may have cost a node the commit index by which it
+        // knew that an older configuration was left.
+        let (spoilt, sound) = (0..world.nodes.len()).partition::<Vec<_>, _>(|at| world.nodes[*at].spoilt);
+        for at in sound.into_iter().chain(spoilt) {
             world.nodes[at].fuse = None;
             world.nodes[at].disk.fail_reads(0, ReadFault::Fetching);
             if world.nodes[at].spoilt && !self.can_spare(world, Set::EMPTY.with(world.nodes[at].id)) {
