@@ -441,13 +441,18 @@ impl<S: Storage> RaftLog<S> {
 
     // -- what is handed out to be written
 
+    /// Is there an entry that isn't known to be durable?
+    pub(crate) fn has_unstable(&self) -> bool {
+        !self.unstable.is_empty()
+    }
+
     /// Is there anything to write that wasn't handed out?
     pub(crate) fn has_unwritten(&self) -> bool {
         self.unstable.has_work()
     }
 
     /// The snapshot and the entries to write.
-    pub(crate) fn hand_out_unwritten(&mut self, into: &mut Entries) -> Option<Snapshot> {
+    pub(crate) fn hand_out_unwritten(&mut self, into: &mut Entries) -> Option<&Snapshot> {
         self.unstable.hand_out(into)
     }
 
@@ -459,7 +464,7 @@ impl<S: Storage> RaftLog<S> {
         snapshot: Option<Index>,
         own: &mut Vec<OwnAnswer>,
     ) {
-        let covers = if self.unstable.is_empty() { None } else { Some(self.last().index) };
+        let covers = self.has_unstable().then_some(self.last().index);
         let own = self.in_flight.keep(own);
         self.in_flight.push(Write { number, term, covers, snapshot, own });
     }

@@ -182,8 +182,10 @@ impl HandedOut {
         let promised = is_news && self.tell_news(raft, ready);
 
         let common = &mut raft.common;
-        if common.log.has_unwritten() {
-            ready.snapshot = common.log.hand_out_unwritten(&mut ready.entries);
+        if common.log.has_unwritten()
+            && let Some(snapshot) = common.log.hand_out_unwritten(&mut ready.entries)
+        {
+            ready.snapshot = Some(snapshot.clone());
         }
         if common.log.committed() > common.log.handed()
             && !common.log.to_apply().is_empty()
@@ -210,7 +212,7 @@ impl HandedOut {
         ready.has_own_answers = !outbox.own.is_empty();
         if ready.needs_acknowledgement() {
             let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
-            common.log.on_write_handed_out(self.number, common.term, snapshot, &mut outbox.own);
+            common.on_write_handed_out(self.number, snapshot);
         }
     }
 

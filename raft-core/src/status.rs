@@ -41,7 +41,7 @@ pub struct BasicStatus {
     pub election_elapsed: u32,
     /// The ticks after which it campaigns.
     pub election_timeout: u32,
-    /// Writes that were handed out and aren't acknowledged.
+    /// Writes that were handed out and whose acknowledgement is waited for. That of a new commit index alone isn't.
     pub writes_in_flight: usize,
     /// Payload bytes that a leader has appended in its term and not yet applied.
     pub uncommitted_bytes: u64,

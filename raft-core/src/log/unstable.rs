@@ -249,7 +249,7 @@ impl Unstable {
     }
 
     /// The snapshot and the entries to write, which count as handed out from here on.
-    pub(crate) fn hand_out(&mut self, into: &mut Entries) -> Option<Snapshot> {
+    pub(crate) fn hand_out(&mut self, into: &mut Entries) -> Option<&Snapshot> {
         if self.last.index > self.handed {
             self.seal();
             *into = self.joined(self.handed.next());
@@ -257,7 +257,7 @@ impl Unstable {
         }
         let pending = self.snapshot.as_mut().filter(|pending| !pending.handed)?;
         pending.handed = true;
-        Some(pending.snapshot.clone())
+        Some(&pending.snapshot)
     }
 
     /// The entries from `first` on, which are one batch then.

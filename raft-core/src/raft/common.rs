@@ -161,6 +161,18 @@ impl<S: Storage> Common<S> {
         self.outbox.tell_self(term, what, self.config.batch_messages);
     }
 
+    /// A write was handed out. Most ask for a new commit index only, or for messages to be held back: the acknowledgement of such
+    /// a one tells the node nothing, and isn't waited for.
+    pub(crate) fn on_write_handed_out(&mut self, number: u64, snapshot: Option<Index>) {
+        let tells = self.term > self.durable_term
+            || snapshot.is_some()
+            || self.log.has_unstable()
+            || !self.outbox.own.is_empty();
+        if tells {
+            self.log.on_write_handed_out(number, self.term, snapshot, &mut self.outbox.own);
+        }
+    }
+
     /// Sends a message of another term.
     #[inline]
     pub(crate) fn send_in_term(&mut self, to: NodeId, term: Term, body: Body) {

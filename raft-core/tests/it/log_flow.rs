@@ -336,6 +336,25 @@ fn an_acknowledgement_covers_all_writes_before_it() {
 }
 
 #[test]
+fn an_acknowledgement_that_tells_nothing_is_not_waited_for() {
+    let mut node = follower(|_| {});
+    let mut persist = |message, waits| {
+        node.step(message).unwrap();
+        let write = node.ready();
+        assert!(write.needs_acknowledgement());
+        assert_eq!(node.status().writes_in_flight, waits);
+        node.storage_mut().persist(&write).unwrap();
+        node.on_persisted(write.number).unwrap();
+        (write.hard_state.map(|state| state.commit), node.status().durable)
+    };
+    persist(message(2, 1, 1, append(at(0, 0), entries(1, &[1]), 0)), 1);
+    let write = persist(message(2, 1, 1, append(at(1, 1), entries(2, &[]), 1)), 0);
+    assert_eq!(write, (Some(index(1)), index(1)));
+    // A new term is written, and to know that it is durable says something.
+    persist(message(3, 1, 2, append(at(1, 1), entries(2, &[]), 1)), 1);
+}
+
+#[test]
 fn a_write_of_an_earlier_term_does_not_make_a_leader_count_itself() {
     let mut cluster = Cluster::plain(5);
     cluster.set_disk(1, Disk::AtOnce);

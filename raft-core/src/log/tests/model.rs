@@ -178,7 +178,7 @@ impl Life {
         }
         self.owes_write = false;
         let mut entries = Entries::default();
-        let snapshot = self.log.hand_out_unwritten(&mut entries);
+        let snapshot = self.log.hand_out_unwritten(&mut entries).cloned();
         let mut disk = self.disks.last().unwrap().clone();
         disk.write(snapshot.as_ref(), &entries);
         self.disks.push(disk);

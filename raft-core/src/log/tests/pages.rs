@@ -104,8 +104,8 @@ fn nothing_is_applied_while_a_snapshot_is_not_durable() {
     log.commit_to(at(6));
     assert!(log.to_apply().is_empty());
     let mut entries = Entries::default();
-    let restored = log.hand_out_unwritten(&mut entries).unwrap();
-    log.on_write_handed_out(1, Term::new(1), Some(restored.metadata.index), &mut Vec::new());
+    let restored = log.hand_out_unwritten(&mut entries).unwrap().metadata.index;
+    log.on_write_handed_out(1, Term::new(1), Some(restored), &mut Vec::new());
     let write = log.acknowledge_write(1).unwrap();
     log.on_written(&write, Term::new(1));
     assert_eq!(log.to_apply(), at(6)..at(7), "and what the snapshot covers is applied by it");
@@ -118,8 +118,8 @@ fn pages_that_a_snapshot_covers_no_longer_count() {
     log.commit_to(at(4));
     assert_eq!(hand_out(&mut log), [(1, 1)]);
     log.restore(super::snapshot(1, 6), Vec::new());
-    let restored = log.hand_out_unwritten(&mut Entries::default()).unwrap();
-    log.on_write_handed_out(1, Term::new(1), Some(restored.metadata.index), &mut Vec::new());
+    let restored = log.hand_out_unwritten(&mut Entries::default()).unwrap().metadata.index;
+    log.on_write_handed_out(1, Term::new(1), Some(restored), &mut Vec::new());
     let write = log.acknowledge_write(1).unwrap();
     log.on_written(&write, Term::new(1));
     log.append(LogPosition::new(Term::new(1), at(6)), super::entries_behind(6, &[1]));
