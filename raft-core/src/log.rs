@@ -328,6 +328,10 @@ impl<S: Storage> RaftLog<S> {
         if prev.index < self.committed {
             return Ok(AppendPlan::BeforeCommit);
         }
+        // Nearly always it goes on where the log ends.
+        if prev == self.last() {
+            return Ok(AppendPlan::Append { known: 0 });
+        }
         if !self.matches(prev)? {
             // What is committed here isn't in the leader's log: one of the two is corrupt, and no back-off would end.
             if prev.index == self.committed && self.term(prev.index).is_ok() && !prev.index.is_zero() {
@@ -516,9 +520,12 @@ impl<S: Storage> RaftLog<S> {
         self.handed.next()..end.next()
     }
 
-    /// Hands out a batch of committed entries for application.
+    /// Hands out a batch of committed entries for application, if there are any.
     pub(crate) fn hand_out_committed(&mut self, into: &mut Entries) -> Result<(), StorageError> {
         let range = self.to_apply();
+        if range.is_empty() {
+            return Ok(());
+        }
         let end = range.end;
         *into = match self.read(range, self.pages.allowance()) {
             Ok(page) => page,
@@ -527,10 +534,11 @@ impl<S: Storage> RaftLog<S> {
                 return Err(error);
             }
         };
-        let last = into.last().map_or(self.handed, |entry| entry.index);
-        self.pages.hand_out(into, last.next() == end);
-        self.handed = last;
-        self.unstable.forget(last, self.max_kept_bytes);
+        if let Some(last) = into.last().map(|entry| entry.index) {
+            self.pages.hand_out(into, last, last.next() == end);
+            self.handed = last;
+            self.unstable.forget(last, self.max_kept_bytes);
+        }
         Ok(())
     }
 

@@ -178,17 +178,18 @@ impl HandedOut {
         ready.number = self.number;
 
         raft.send_unsent();
-        let is_news = raft.common.news || raft.common.log.committed() != self.hard_state.commit;
-        let promised = is_news && self.tell_news(raft, ready);
-
+        let promised = raft.common.news && self.tell_news(raft, ready);
         let common = &mut raft.common;
+        if common.log.committed() != self.hard_state.commit {
+            self.hard_state.commit = common.log.committed();
+            ready.hard_state = Some(self.hard_state);
+        }
         if common.log.has_unwritten()
             && let Some(snapshot) = common.log.hand_out_unwritten(&mut ready.entries)
         {
             ready.snapshot = Some(snapshot.clone());
         }
         if common.log.committed() > common.log.handed()
-            && !common.log.to_apply().is_empty()
             && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
         {
             common.storage_failed(&error);

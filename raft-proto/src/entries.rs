@@ -60,6 +60,12 @@ impl Entries {
         entries
     }
 
+    /// Is there none?
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_none()
+    }
+
     /// The sum of their [`Entry::encoded_len`], in bytes. It was counted when the batch was made.
     pub fn encoded_len(&self) -> u64 {
         if self.encoded == u32::MAX { sum_of(self, Entry::encoded_len) } else { self.encoded.into() }
@@ -67,6 +73,7 @@ impl Entries {
 
     /// The sum of the [`Payload::len`](crate::Payload::len) of their payloads, in bytes. It was counted when the batch was
     /// made.
+    #[inline]
     pub fn payload_len(&self) -> u64 {
         if self.payload == u32::MAX { sum_of(self, |entry| entry.payload.len()) } else { self.payload.into() }
     }

@@ -45,10 +45,9 @@ impl Pages {
         self.limit.saturating_sub(self.outstanding)
     }
 
-    /// This batch is handed out; `complete` says that it holds all there was.
-    pub(crate) fn hand_out(&mut self, entries: &Entries, complete: bool) {
-        let Some(last) = entries.last() else { return };
-        let page = Page { last: last.index, encoded: entries.encoded_len(), payload: entries.payload_len() };
+    /// This batch, which ends at `last`, is handed out; `complete` says that it holds all there was.
+    pub(crate) fn hand_out(&mut self, entries: &Entries, last: Index, complete: bool) {
+        let page = Page { last, encoded: entries.encoded_len(), payload: entries.payload_len() };
         if self.pages.capacity() == 0 {
             self.pages.reserve_exact(1);
         }

@@ -161,6 +161,10 @@ impl Unstable {
     pub(crate) fn page(&self, range: Range<Index>, max_bytes: u64) -> Entries {
         let mut page = Entries::default();
         if let Some(batch) = self.place(range.start).and_then(|at| self.batches.get(at)) {
+            let is_all = batch.first == range.start && batch.last.index.next() == range.end;
+            if is_all && batch.entries.encoded_len() <= max_bytes {
+                return batch.entries.clone();
+            }
             page = batch.entries.fitting(distance(batch.first, range.start), max_bytes);
             if range.end <= batch.last.index {
                 page = page.slice(..distance(range.start, range.end));
@@ -202,13 +206,18 @@ impl Unstable {
     }
 
     /// What was appended becomes a batch.
+    #[inline]
     pub(crate) fn seal(&mut self) {
         if !self.open.is_empty() {
-            let batch = self.open.drain(..).collect();
-            self.push(batch);
-            if self.open.capacity() > KEEP_CAPACITY {
-                self.open = Vec::new();
-            }
+            self.seal_open();
+        }
+    }
+
+    fn seal_open(&mut self) {
+        let batch = self.open.drain(..).collect();
+        self.push(batch);
+        if self.open.capacity() > KEEP_CAPACITY {
+            self.open = Vec::new();
         }
     }
 
@@ -285,7 +294,14 @@ impl Unstable {
 
     /// Forgets batches that are durable: those up to `applying`, which are handed out for application, and where more than
     /// `max_bytes` are kept, others too.
+    #[inline]
     pub(crate) fn forget(&mut self, applying: Index, max_bytes: u64) {
+        if applying > self.start.index || self.bytes > max_bytes {
+            self.forget_batches(applying, max_bytes);
+        }
+    }
+
+    fn forget_batches(&mut self, applying: Index, max_bytes: u64) {
         while let Some(Batch { last, entries, .. }) = self.batches.front() {
             if last.index > self.base.index || (last.index > applying && self.bytes <= max_bytes) {
                 return;

@@ -47,13 +47,16 @@ impl Inflights {
     }
 
     pub(crate) fn is_full(&self, window: Window) -> bool {
-        let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
-        count >= window.messages || self.bytes >= window.bytes
+        self.len() >= window.messages.into() || self.bytes >= window.bytes
     }
 
     /// Are these more messages than the window holds?
     pub(crate) fn exceeds(&self, window: Window) -> bool {
-        u32::try_from(self.messages.len()).unwrap_or(u32::MAX) > window.messages
+        self.len() > window.messages.into()
+    }
+
+    fn len(&self) -> u64 {
+        u64::try_from(self.messages.len()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn count(&self) -> usize {

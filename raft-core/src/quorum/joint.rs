@@ -47,6 +47,9 @@ impl JointQuorum {
     /// The largest index that is acknowledged by a quorum of each half; `None` means "no bound".
     pub fn committed_index(&self, acked: impl Fn(NodeId) -> Index) -> Option<Index> {
         let incoming = self.incoming.committed_index(&acked);
+        if !self.is_joint() {
+            return incoming;
+        }
         let outgoing = self.outgoing.committed_index(&acked);
         match (incoming, outgoing) {
             (Some(a), Some(b)) => Some(a.min(b)),

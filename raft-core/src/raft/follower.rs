@@ -57,7 +57,7 @@ impl Follower {
         &mut self,
         common: &mut Common<S>,
         from: NodeId,
-        append: &AppendEntries,
+        append: &mut AppendEntries,
         plan: AppendPlan,
     ) -> Next {
         self.hear(common, from);
@@ -67,13 +67,11 @@ impl Follower {
                 // The acknowledgement and the commit index go no further than what this message vouches for: behind it
                 // the log may hold entries that never were the leader's.
                 let last = append.entries.last().map_or(append.prev.index, |entry| entry.index);
-                let new = append.entries.slice(known..);
-                if !new.is_empty() {
-                    let prev = known
-                        .checked_sub(1)
-                        .and_then(|at| append.entries.get(at))
-                        .map_or(append.prev, |entry| entry.position());
-                    common.log.append(prev, new);
+                if known < append.entries.len() {
+                    let prev = known.checked_sub(1).and_then(|at| append.entries.get(at));
+                    let prev = prev.map_or(append.prev, Entry::position);
+                    let all = core::mem::take(&mut append.entries);
+                    common.log.append(prev, if known == 0 { all } else { all.slice(known..) });
                 }
                 common.log.commit_to(append.commit.min(last));
                 AppendEntriesReply::Accepted { index: last }

@@ -21,7 +21,7 @@ use crate::trace::{debug, trace};
 /// A message with what it means for the log: read before anything is changed, so that a storage that fails costs no
 /// more than the message.
 enum Prepared<'a> {
-    Append(&'a AppendEntries, AppendPlan),
+    Append(&'a mut AppendEntries, AppendPlan),
     Snapshot(&'a mut Snapshot, Box<SnapshotPlan>),
     /// And as far as the leader counts on this log, if it doesn't hold that.
     Heartbeat(&'a mut Heartbeat, Option<Index>),

@@ -144,9 +144,7 @@ fn what_was_not_handed_out_cannot_be_applied() {
 fn a_limit_of_zero_would_hand_out_one_entry_at_a_time() {
     let mut pages = Pages::new(0);
     assert_eq!((pages.allowance(), pages.is_paused()), (0, false));
-    pages.hand_out(&Entries::default(), true);
-    assert!(!pages.is_paused(), "nothing is no page");
-    pages.hand_out(&sized(&[1]).into(), true);
+    pages.hand_out(&sized(&[1]).into(), at(1), true);
     assert!(pages.is_paused());
 }
 

@@ -202,11 +202,9 @@ impl Leader {
         let tells = !common.config.skip_commit_broadcast || self.conf_gate > common.log.applied();
         if news && tells {
             self.spread(common);
-        } else if tells && from != common.id() {
-            self.tell_commit(common, from);
         }
         if from != common.id() {
-            self.send_all(common, from);
+            self.send_next(common, from, tells && !news);
             self.continue_transfer(common, from);
         }
         Ok(Next::Stay)
@@ -311,12 +309,14 @@ impl Leader {
         }
     }
 
-    /// Tells a peer the commit index if no message on its way does.
-    fn tell_commit<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
-        let commit = common.log.committed();
-        if let Some(peer) = self.progress.get_mut(to).filter(|peer| peer.lacks_commit(commit)) {
-            send_append(common, to, peer, Empty::Allowed, &mut Batch::default());
+    /// Sends a peer as much as its window holds; before that, if it `tells`, the commit index that no message on its way does.
+    fn send_next<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId, tells: bool) {
+        let Some(peer) = self.progress.get_mut(to) else { return };
+        let mut batch = Batch::default();
+        if tells && peer.lacks_commit(common.log.committed()) {
+            send_append(common, to, peer, Empty::Allowed, &mut batch);
         }
+        send_window(common, to, peer, &mut batch);
     }
 
     /// Tells the peers the commit index to whom no message on its way does.
@@ -331,13 +331,6 @@ impl Leader {
             if peer.lacks_commit(commit) {
                 send_append(common, id, peer, Empty::Allowed, &mut batch);
             }
-        }
-    }
-
-    /// Sends a peer as much as its window holds.
-    fn send_all<S: Storage>(&mut self, common: &mut Common<S>, to: NodeId) {
-        if let Some(peer) = self.progress.get_mut(to) {
-            send_window(common, to, peer, &mut Batch::default());
         }
     }
 
