@@ -113,10 +113,19 @@ impl Unstable {
         if index > back.last.index {
             return None;
         }
-        if index >= back.first {
-            return self.batches.len().checked_sub(1);
-        }
         self.batches.partition_point(|batch| batch.first <= index).checked_sub(1)
+    }
+
+    /// The batch that holds the entry at `index`, which must lie behind `start`. What is sent stands in the last one, most likely,
+    /// and what is applied in the first.
+    #[inline]
+    fn batch_at(&self, index: Index) -> Option<&Batch> {
+        let back = self.batches.back()?;
+        if index >= back.first {
+            return Some(back).filter(|_| index <= back.last.index);
+        }
+        let front = self.batches.front().filter(|front| index <= front.last.index);
+        front.or_else(|| self.place(index).and_then(|at| self.batches.get(at)))
     }
 
     /// The term at `index`, if it is `start` or behind it.
@@ -137,7 +146,7 @@ impl Unstable {
         if index <= self.start.index {
             return Some(self.start.term).filter(|_| index == self.start.index);
         }
-        match self.place(index).and_then(|at| self.batches.get(at)) {
+        match self.batch_at(index) {
             Some(batch) => batch.entries.get(distance(batch.first, index)).map(|entry| entry.term),
             None => self.open.get(distance(self.sealed(), index.prev())).map(|entry| entry.term),
         }
@@ -160,7 +169,7 @@ impl Unstable {
     /// stand in one batch.
     pub(crate) fn page(&self, range: Range<Index>, max_bytes: u64) -> Entries {
         let mut page = Entries::default();
-        if let Some(batch) = self.place(range.start).and_then(|at| self.batches.get(at)) {
+        if let Some(batch) = self.batch_at(range.start) {
             let is_all = batch.first == range.start && batch.last.index.next() == range.end;
             if is_all && batch.entries.encoded_len() <= max_bytes {
                 return batch.entries.clone();
@@ -224,15 +233,17 @@ impl Unstable {
     /// Puts `entries` behind `prev`, in place of whatever is there.
     pub(crate) fn replace_after(&mut self, prev: LogPosition, entries: Entries) {
         self.seal();
-        if prev.index < self.start.index {
-            self.start = prev;
+        if prev.index < self.last.index {
+            if prev.index < self.start.index {
+                self.start = prev;
+            }
+            if prev.index < self.base.index {
+                self.base = prev;
+            }
+            self.cut_behind(prev.index);
+            self.handed = self.handed.min(prev.index);
         }
-        if prev.index < self.base.index {
-            self.base = prev;
-        }
-        self.cut_behind(prev.index);
         self.last = prev;
-        self.handed = self.handed.min(prev.index);
         self.push(entries);
     }
 
