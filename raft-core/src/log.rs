@@ -469,14 +469,18 @@ impl<S: Storage> RaftLog<S> {
         own: &mut Vec<OwnAnswer>,
     ) {
         let covers = self.has_unstable().then_some(self.last().index);
-        let own = self.in_flight.keep(own);
-        self.in_flight.push(Write { number, term, covers, snapshot, own });
+        self.in_flight.push(Write { number, term, covers, snapshot, own: own.len() }, own);
     }
 
-    /// The oldest write in flight, if its number is at most `number`. The caller passes it on to
-    /// [`on_written`](RaftLog::on_written).
+    /// The oldest write in flight, if its number is at most `number`. The caller takes out its
+    /// [own answers](RaftLog::next_own), and passes it on to [`on_written`](RaftLog::on_written).
     pub(crate) fn acknowledge_write(&mut self, number: u64) -> Option<Write> {
         self.in_flight.acknowledge(number)
+    }
+
+    /// The next that the node tells itself with the write that was acknowledged.
+    pub(crate) fn next_own(&mut self) -> Option<OwnAnswer> {
+        self.in_flight.next_own()
     }
 
     /// A write is durable; the node's term is `term`.
@@ -494,14 +498,9 @@ impl<S: Storage> RaftLog<S> {
         }
     }
 
-    /// A buffer of a write that is done with.
-    pub(crate) fn reuse(&mut self, own: Vec<OwnAnswer>) {
-        self.in_flight.reuse(own);
-    }
-
-    /// The write of this number, if it is in flight.
-    pub(crate) fn write_in_flight(&self, number: u64) -> Option<&Write> {
-        self.in_flight.get(number)
+    /// What the node tells itself with the write of this number, if it is in flight.
+    pub(crate) fn own_answers(&self, number: u64) -> impl Iterator<Item = &OwnAnswer> {
+        self.in_flight.own(number)
     }
 
     pub(crate) fn writes_in_flight(&self) -> usize {

@@ -98,6 +98,7 @@ impl Configuration {
     }
 
     /// Does this node have a vote, in either half?
+    #[inline]
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.voters.contains(id)
     }
@@ -108,6 +109,7 @@ impl Configuration {
     }
 
     /// Is this node in the configuration at all?
+    #[inline]
     pub fn contains(&self, id: NodeId) -> bool {
         self.is_voter(id) || self.is_learner(id)
     }

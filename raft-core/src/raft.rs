@@ -365,16 +365,16 @@ impl<S: Storage> Raft<S> {
     }
 
     fn on_written(&mut self, number: u64) {
-        while let Some(mut write) = self.common.log.acknowledge_write(number) {
+        while let Some(write) = self.common.log.acknowledge_write(number) {
             let me = self.common.id();
-            for answer in write.own.drain(..) {
+            for _ in 0..write.own {
+                let Some(answer) = self.common.log.next_own() else { break };
                 if let Err(error) = self.receive(&mut answer.message(me)) {
                     debug!(self.common.trace, "own answer failed", "error" => error);
                 }
             }
             self.common.durable_term = self.common.durable_term.max(write.term);
             self.common.log.on_written(&write, self.common.term);
-            self.common.log.reuse(write.own);
         }
     }
 

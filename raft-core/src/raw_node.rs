@@ -430,8 +430,7 @@ impl<S: Storage> RawNode<S> {
     /// traces. Each comes with the number of `persisted_messages` that came before it.
     pub fn own_answers(&self, number: u64) -> impl Iterator<Item = (usize, Message)> {
         let me = self.id();
-        let write = self.raft.common.log.write_in_flight(number);
-        write.into_iter().flat_map(|write| &write.own).map(move |own| (own.after, own.message(me)))
+        self.raft.common.log.own_answers(number).map(move |own| (own.after, own.message(me)))
     }
 
     /// The settings that it runs with.

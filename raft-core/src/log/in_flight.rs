@@ -20,7 +20,7 @@ use core::hash::{Hash, Hasher};
 use raft_proto::{AppendEntriesReply, Body, Index, Message, NodeId, Term, VoteReply};
 
 /// A write that was handed out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Write {
     /// The number of its `Ready`.
     pub(crate) number: u64,
@@ -30,8 +30,8 @@ pub(crate) struct Write {
     pub(crate) covers: Option<Index>,
     /// The snapshot that it holds covers up to here.
     pub(crate) snapshot: Option<Index>,
-    /// What the node has to tell itself when the write is durable: its own vote, its own acknowledgements.
-    pub(crate) own: Vec<OwnAnswer>,
+    /// How much the node has to tell itself when the write is durable: its own vote, its own acknowledgements.
+    pub(crate) own: usize,
 }
 
 /// Without the number: writes are acknowledged in order, and only the order matters.
@@ -78,40 +78,39 @@ impl OwnAnswer {
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct InFlight {
     writes: VecDeque<Write>,
-    /// An empty buffer for the next write that has something to tell.
-    spare: Vec<OwnAnswer>,
+    /// What the node has to tell itself with them, in their order.
+    own: VecDeque<OwnAnswer>,
 }
 
 impl InFlight {
-    /// What is to be told with a write, moved out of where it was gathered.
-    pub(crate) fn keep(&mut self, own: &mut Vec<OwnAnswer>) -> Vec<OwnAnswer> {
-        if own.is_empty() { Vec::new() } else { core::mem::replace(own, core::mem::take(&mut self.spare)) }
-    }
-
-    /// A buffer of a write that is done with.
-    pub(crate) fn reuse(&mut self, mut own: Vec<OwnAnswer>) {
-        own.clear();
-        if own.capacity() > 0 {
-            self.spare = own;
-        }
-    }
-
     pub(crate) fn shrink_to_fit(&mut self) {
         self.writes.shrink_to_fit();
-        self.spare = Vec::new();
+        self.own.shrink_to_fit();
     }
 
-    pub(crate) fn push(&mut self, write: Write) {
+    /// A write, and what is to be told with it, which is taken out of where it was gathered.
+    pub(crate) fn push(&mut self, write: Write, own: &mut Vec<OwnAnswer>) {
         if self.writes.capacity() == 0 {
             // Most callers have one at a time.
             self.writes.reserve_exact(1);
         }
         self.writes.push_back(write);
+        if !own.is_empty() {
+            if self.own.capacity() == 0 {
+                self.own.reserve_exact(own.len());
+            }
+            self.own.extend(own.drain(..));
+        }
     }
 
     /// The oldest write, if its number is at most `number`; it is no longer in flight then.
     pub(crate) fn acknowledge(&mut self, number: u64) -> Option<Write> {
         if self.writes.front()?.number <= number { self.writes.pop_front() } else { None }
+    }
+
+    /// The next that is to be told of a write which is acknowledged.
+    pub(crate) fn next_own(&mut self) -> Option<OwnAnswer> {
+        self.own.pop_front()
     }
 
     /// The log was cut so that `last` is the last entry that stayed.
@@ -130,9 +129,12 @@ impl InFlight {
         }
     }
 
-    /// The write of this number, if it is in flight.
-    pub(crate) fn get(&self, number: u64) -> Option<&Write> {
-        self.writes.iter().find(|write| write.number == number)
+    /// What is to be told with the write of this number, if it is in flight.
+    pub(crate) fn own(&self, number: u64) -> impl Iterator<Item = &OwnAnswer> {
+        let before =
+            self.writes.iter().take_while(|write| write.number < number).map(|write| write.own).sum();
+        let count = self.writes.iter().find(|write| write.number == number).map_or(0, |write| write.own);
+        self.own.iter().skip(before).take(count)
     }
 
     pub(crate) fn len(&self) -> usize {

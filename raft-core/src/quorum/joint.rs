@@ -20,6 +20,7 @@ impl JointQuorum {
     }
 
     /// Is this node a voter in either half?
+    #[inline]
     pub fn contains(&self, id: NodeId) -> bool {
         self.incoming.contains(id) || self.outgoing.contains(id)
     }

@@ -59,7 +59,7 @@ impl Follower {
         from: NodeId,
         append: &mut AppendEntries,
         plan: AppendPlan,
-    ) -> Next {
+    ) {
         self.hear(common, from);
         let reply = match plan {
             AppendPlan::BeforeCommit => AppendEntriesReply::Accepted { index: common.log.committed() },
@@ -85,7 +85,6 @@ impl Follower {
             common.regain(index);
         }
         common.send(from, Body::AppendEntriesReply(reply));
-        Next::Stay
     }
 
     /// A heartbeat. Its commit index lies within what the leader counts on; `missing` is as far as that goes, if this log

@@ -160,7 +160,8 @@ impl<S: Storage> Raft<S> {
         let Raft { common, role } = self;
         let next = match (prepared, role) {
             (Prepared::Append(append, plan), Role::Follower(follower)) => {
-                follower.on_append(common, from, append, plan)
+                follower.on_append(common, from, append, plan);
+                return Ok(());
             }
             (Prepared::Snapshot(snapshot, plan), Role::Follower(follower)) => {
                 follower.on_snapshot(common, from, core::mem::take(snapshot), *plan)
@@ -169,9 +170,9 @@ impl<S: Storage> Raft<S> {
                 follower.on_heartbeat(common, from, heartbeat, missing)
             }
             (Prepared::Plain(Body::AppendEntriesReply(reply)), Role::Leader(leader)) => match *reply {
-                AppendEntriesReply::Accepted { index } => leader.on_accepted(common, from, index)?,
+                AppendEntriesReply::Accepted { index } => return leader.on_accepted(common, from, index),
                 AppendEntriesReply::Rejected { rejected, hint } => {
-                    leader.on_rejected(common, from, rejected, hint)?
+                    return leader.on_rejected(common, from, rejected, hint);
                 }
                 AppendEntriesReply::SnapshotWanted { at_least } => {
                     leader.on_snapshot_wanted(common, from, at_least)

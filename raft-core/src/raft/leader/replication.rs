@@ -170,16 +170,16 @@ impl Leader {
         common: &mut Common<S>,
         from: NodeId,
         index: Index,
-    ) -> Result<Next, StepError> {
+    ) -> Result<(), StepError> {
         let last = common.log.last().index;
         if index > last {
             return Err(StepError::AckBeyondLog { acked: index, last });
         }
-        let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
+        let Some(peer) = self.progress.get_mut(from) else { return Ok(()) };
         let first_index = if peer.is_snapshot() { Some(common.log.first_index()?) } else { None };
         peer.hear(common.clock.now());
         if index < peer.match_index() || (index == peer.match_index() && !peer.is_probe()) {
-            return Ok(Next::Stay);
+            return Ok(());
         }
         peer.on_match(index);
         match peer.state() {
@@ -207,7 +207,7 @@ impl Leader {
             self.send_next(common, from, tells && !news);
             self.continue_transfer(common, from);
         }
-        Ok(Next::Stay)
+        Ok(())
     }
 
     /// A peer has no entry at `rejected`; its log can agree at most up to `hint` (§5.3).
@@ -218,19 +218,19 @@ impl Leader {
         from: NodeId,
         rejected: Index,
         hint: LogPosition,
-    ) -> Result<Next, StepError> {
+    ) -> Result<(), StepError> {
         let agree = match hint.term.is_zero() {
             true => hint.index,
             false => common.log.last_not_above(hint.index, hint.term)?.index,
         };
-        let Some(peer) = self.progress.get_mut(from) else { return Ok(Next::Stay) };
+        let Some(peer) = self.progress.get_mut(from) else { return Ok(()) };
         peer.hear(common.clock.now());
         if peer.on_reject(rejected, agree) {
             debug!(common.trace, "peer rejected", "peer" => from, "rejected" => rejected, "hint" => hint,
                 "next" => peer.next_index());
             send_append(common, from, peer, Empty::Allowed, &mut Batch::default());
         }
-        Ok(Next::Stay)
+        Ok(())
     }
 
     /// A peer's state machine needs a snapshot. It asks until it has one; one at a time is on its way.
