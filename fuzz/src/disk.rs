@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use raft_core::{
-    ConfState, Entry, HardState, Index, InitialState, LogPosition, MemoryStorage, NodeId, Ready, Snapshot,
+    ConfState, Entries, HardState, Index, InitialState, LogPosition, MemoryStorage, NodeId, Ready, Snapshot,
     Storage, StorageError, Term,
 };
 
@@ -390,13 +390,8 @@ impl<S: Store> Storage for Disk<S> {
         self.read(|stored| stored.term(index))
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        self.read(|stored| stored.entries(range, max_bytes, into))
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        self.read(|stored| stored.entries(range, max_bytes))
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {

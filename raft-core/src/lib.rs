@@ -86,6 +86,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod batches;
 mod config;
 mod error;
 mod log;
@@ -100,6 +101,7 @@ mod status;
 mod storage;
 mod trace;
 
+pub use batches::{EntryBatches, EntryBatchesIter};
 pub use config::{Config, ConfigError};
 pub use error::{
     AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError,

@@ -22,6 +22,7 @@ use core::ops::Range;
 
 use raft_proto::{Entries, Entry, HardState, Heartbeat, Index, LogPosition, Snapshot, Term};
 
+use crate::batches::{EntryBatches, extended};
 use crate::config::Config;
 use crate::error::{AckError, StartError};
 use crate::storage::{Inconsistency, Storage, StorageError};
@@ -304,19 +305,12 @@ impl<S: Storage> RaftLog<S> {
             return Err(StorageError::Compacted);
         }
         let stored = range.start..range.end.min(kept.index.next());
-        let mut entries = Vec::new();
-        self.storage.entries(stored.clone(), max_bytes, &mut entries)?;
-        check_entries(&entries, &stored, kept.term)?;
-        let next = entries.last().map_or(range.start, |entry| entry.index.next());
-        if next == stored.end && next < range.end {
-            let mut bytes = entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.encoded_len()));
-            let fits = |entry: &&Entry| {
-                bytes = bytes.saturating_add(entry.encoded_len());
-                entry.index < range.end && bytes <= max_bytes
-            };
-            entries.extend(self.unstable.from(next).take_while(fits).cloned());
+        let page = self.storage.entries(stored.clone(), max_bytes)?;
+        check_entries(&page, &stored, kept.term)?;
+        if page.last().is_some_and(|last| last.index < kept.index) {
+            return Ok(page);
         }
-        Ok(entries.into())
+        Ok(extended(page, range, max_bytes, |next| self.unstable.from(next)))
     }
 
     /// What follows from an append of `entries` behind `prev`. Reads only.
@@ -456,7 +450,7 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// The snapshot and the entries to write.
-    pub(crate) fn hand_out_unwritten(&mut self, into: &mut Entries) -> Option<&Snapshot> {
+    pub(crate) fn hand_out_unwritten(&mut self, into: &mut EntryBatches) -> Option<&Snapshot> {
         self.unstable.hand_out(into)
     }
 

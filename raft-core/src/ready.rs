@@ -6,6 +6,7 @@ use core::hash::{Hash, Hasher};
 
 use raft_proto::{Entries, HardState, Message, Snapshot};
 
+use crate::batches::EntryBatches;
 use crate::raft::Raft;
 use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
@@ -37,7 +38,7 @@ pub struct Ready {
     /// Replaces the log and the state machine.
     pub snapshot: Option<Snapshot>,
     /// To append. Where the log has entries from the first of these indexes on, they are replaced.
-    pub entries: Entries,
+    pub entries: EntryBatches,
     /// Term, vote and commit index, if any changed.
     pub hard_state: Option<HardState>,
     /// This node has lost what it had acknowledged, or has it again.
@@ -105,7 +106,7 @@ impl Ready {
         self.storage_error = None;
         empty(&mut self.messages);
         self.snapshot = None;
-        self.entries = Entries::default();
+        self.entries.clear();
         self.hard_state = None;
         self.must_sync = false;
         empty(&mut self.persisted_messages);
@@ -256,7 +257,7 @@ impl MemoryStorage {
         if let Some(snapshot) = &ready.snapshot {
             self.apply_snapshot(snapshot.clone())?;
         }
-        self.append(&ready.entries)?;
+        ready.entries.batches().try_for_each(|batch| self.append(batch))?;
         if let Some(hard_state) = ready.hard_state {
             self.set_hard_state(hard_state);
         }

@@ -8,11 +8,10 @@ mod memory;
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use raft_proto::{ConfState, Entry, HardState, Index, NodeId, Snapshot, Term};
+use raft_proto::{ConfState, Entries, HardState, Index, NodeId, Snapshot, Term};
 
 pub use memory::MemoryStorage;
 
@@ -55,14 +54,14 @@ pub trait Storage {
     /// snapshot names) to `last_index()`: below is [`StorageError::Compacted`], above [`StorageError::Unavailable`].
     fn term(&self, index: Index) -> Result<Term, StorageError>;
 
-    /// Appends to `into` the entries of `range` (its end excluded), in order, without gaps. Stops before the entry
-    /// with which their summed [`Entry::encoded_len`] would pass `max_bytes`, but gives at least one.
+    /// The entries of `range` (its end excluded), in order, without gaps: all, or those before the one with which their summed
+    /// [`Entry::encoded_len`](crate::Entry::encoded_len) would pass `max_bytes`, but at least one. It may be fewer where that saves a copy
+    /// ([`Entries`] share what they are a part of); then the rest is asked for when it is needed. None of an empty range.
     ///
     /// [`StorageError::Fetching`] says that they aren't in memory: the core goes on without them and asks again
     /// at the next tick or message that calls for them, or after
     /// [`on_entries_fetched`](crate::RawNode::on_entries_fetched).
-    fn entries(&self, range: Range<Index>, max_bytes: u64, into: &mut Vec<Entry>)
-    -> Result<(), StorageError>;
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError>;
 
     /// A snapshot for the node `to`, of index `at_least` or above: an older one might not name that node, which would then
     /// refuse it, each time that it is sent. So one that is older, or doesn't name it, isn't sent: it counts as a failure of the

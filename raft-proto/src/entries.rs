@@ -144,6 +144,12 @@ impl From<Vec<Entry>> for Entries {
     }
 }
 
+impl<const N: usize> From<[Entry; N]> for Entries {
+    fn from(entries: [Entry; N]) -> Entries {
+        entries.into_iter().collect()
+    }
+}
+
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Entries {
         let entries = entries.into_iter();

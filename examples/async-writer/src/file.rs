@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use bytes::Bytes;
-use raft_core::{Entry, HardState, Index, MemoryStorage, NodeId, Payload, Term};
+use raft_core::{Entry, EntryBatches, HardState, Index, MemoryStorage, NodeId, Payload, Term};
 
 const HEADER: usize = 8;
 
@@ -47,7 +47,7 @@ impl LogFile {
     }
 
     /// Adds a `Ready` to the next write.
-    pub(crate) fn add(&mut self, entries: &[Entry], hard_state: Option<HardState>) -> io::Result<()> {
+    pub(crate) fn add(&mut self, entries: &EntryBatches, hard_state: Option<HardState>) -> io::Result<()> {
         let mut body = Vec::new();
         body.push(u8::from(hard_state.is_some()));
         if let Some(HardState { term, vote, commit }) = hard_state {
@@ -91,7 +91,7 @@ pub(crate) fn replay(bytes: &[u8], storage: &mut MemoryStorage) -> io::Result<u6
     let mut rest = bytes;
     while let Some((body, behind)) = frame(rest) {
         let (hard_state, entries) = parse(body).ok_or(io::ErrorKind::InvalidData)?;
-        storage.append(&entries).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        storage.append(&entries.into()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if let Some(hard_state) = hard_state {
             storage.set_hard_state(hard_state);
         }

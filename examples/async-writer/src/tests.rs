@@ -44,7 +44,7 @@ fn all_apply_the_same_and_go_on_after_a_restart() {
         }
         for id in 1..=3 {
             let stored = read(&folder.path().join(format!("node-{id}.log")));
-            let commands = stored.all_entries().iter().filter_map(Entry::data);
+            let commands = stored.all_entries().filter_map(Entry::data);
             assert!(commands.eq(first), "node {id}");
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender};
 
-use raft_core::{Entries, HardState, Message, NodeId};
+use raft_core::{EntryBatches, HardState, Message, NodeId};
 
 use crate::QUEUE;
 use crate::file::LogFile;
@@ -12,7 +12,7 @@ use crate::file::LogFile;
 /// The part of a `Ready` that waits for the disk. (Nothing here compacts its log, so there is never a snapshot.)
 pub(crate) struct Job {
     pub(crate) number: u64,
-    pub(crate) entries: Entries,
+    pub(crate) entries: EntryBatches,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) must_sync: bool,
     pub(crate) messages: Vec<Message>,

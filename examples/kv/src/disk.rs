@@ -36,8 +36,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use raft_core::DataLossReport;
-use raft_proto::{ConfState, Entries, HardState, Index, NodeId, Snapshot};
+use raft_core::{DataLossReport, EntryBatches};
+use raft_proto::{ConfState, HardState, Index, NodeId, Snapshot};
 
 use engine::Engine;
 use folder::{ACKNOWLEDGED, Age, Folder, LOG, SNAPSHOT_PREFIX, TEMPORARY};
@@ -87,7 +87,7 @@ pub struct WriteBatch {
     /// A snapshot whose file was received: it replaces the whole log.
     pub snapshot: Option<Snapshot>,
     /// To append. What the log has from the first of these indexes on is replaced.
-    pub entries: Entries,
+    pub entries: EntryBatches,
     /// Term, vote and commit index.
     pub hard_state: Option<HardState>,
     /// That the node has lost what it had acknowledged, or has it again.

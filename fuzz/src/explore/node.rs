@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use raft_core::{
-    AppendEntriesReply, Body, ConfChangeProposal, ConfState, Config, Entries, Entry, HardState,
+    AppendEntriesReply, Body, ConfChangeProposal, ConfState, Config, Entries, Entry, EntryBatches, HardState,
     MemoryStorage, Message, NodeId, RawNode, Ready, RoleKind, Status, StepError, Storage, Term, VoteReply,
 };
 
@@ -82,7 +82,7 @@ impl Cell {
 #[derive(Clone, Debug)]
 struct Write {
     number: u64,
-    entries: Entries,
+    entries: EntryBatches,
     hard_state: Option<HardState>,
     messages: Vec<Message>,
 }
@@ -164,10 +164,12 @@ impl Node {
         (self.id, self.lives).hash(&mut hasher);
         self.raw.hash_state(&mut hasher);
         let storage = self.raw.storage();
-        (storage.hard_state(), storage.all_entries()).hash(&mut hasher);
+        storage.hard_state().hash(&mut hasher);
+        storage.all_entries().for_each(|entry| entry.hash(&mut hasher));
         self.writes.len().hash(&mut hasher);
         for Write { number: _, entries, hard_state, messages } in &self.writes {
-            (entries, hard_state, messages).hash(&mut hasher);
+            entries.iter().for_each(|entry| entry.hash(&mut hasher));
+            (hard_state, messages).hash(&mut hasher);
         }
         (self.unsynced, &self.batches, &self.applied).hash(&mut hasher);
         hasher.finish()
@@ -175,7 +177,7 @@ impl Node {
 
     /// Its log: what is on the disk, and over it what is on its way there.
     fn log(&self) -> Vec<Cell> {
-        let mut log: Vec<Cell> = self.raw.storage().all_entries().iter().map(Cell::of).collect();
+        let mut log: Vec<Cell> = self.raw.storage().all_entries().map(Cell::of).collect();
         for write in &self.writes {
             if let Some(first) = write.entries.first() {
                 log.truncate(position(first.index.prev().get()));
@@ -194,7 +196,7 @@ impl Node {
             term: self.raw.term(),
             commit: position(self.raw.commit_index().get()),
             log: self.log(),
-            durable: storage.all_entries().iter().map(Cell::of).collect(),
+            durable: storage.all_entries().map(Cell::of).collect(),
             durable_state: storage.hard_state(),
             applied: self.applied.clone(),
             matches: peers.map(|peer| (peer.id, position(peer.match_index.get()))).collect(),
@@ -249,10 +251,10 @@ impl Node {
 fn without_last(storage: &MemoryStorage, bounds: &Bounds) -> Result<MemoryStorage, String> {
     let mut kept = bounds.disk();
     let state = storage.hard_state();
-    let entries = storage.all_entries();
-    let rest = &entries[..entries.len().saturating_sub(1)];
-    kept.append(rest).map_err(|error| error.to_string())?;
+    let mut rest: Vec<Entry> = storage.all_entries().cloned().collect();
+    rest.pop();
     let last = rest.last().map(|entry| entry.index).unwrap_or_default();
+    kept.append(&rest.into()).map_err(|error| error.to_string())?;
     kept.set_hard_state(HardState { commit: state.commit.min(last), ..state });
     Ok(kept)
 }
@@ -267,7 +269,8 @@ fn position(index: u64) -> usize {
 
 /// A write reaches the disk.
 fn put(storage: &mut MemoryStorage, write: &Write) -> Result<(), String> {
-    storage.append(&write.entries).map_err(|error| format!("11: a write doesn't fit the disk: {error}"))?;
+    let appended = write.entries.batches().try_for_each(|batch| storage.append(batch));
+    appended.map_err(|error| format!("11: a write doesn't fit the disk: {error}"))?;
     if let Some(hard_state) = write.hard_state {
         storage.set_hard_state(hard_state);
     }

@@ -1,6 +1,6 @@
 //! Logs (2, 3, 11), and what a leader sends of its own.
 
-use raft_core::{AppendEntries, Entry, RoleKind, Term};
+use raft_core::{AppendEntries, Entry, EntryBatches, RoleKind, Term};
 
 use super::elections::Elections;
 use super::history::{History, Known};
@@ -13,7 +13,7 @@ use crate::reached::Situation;
 pub(super) fn on_entries<P: Parts>(
     cx: &Context<P>,
     raw: &Raw<P>,
-    entries: &[Entry],
+    entries: &EntryBatches,
     elections: &Elections,
     history: &mut History,
     shadow: &mut Shadow,

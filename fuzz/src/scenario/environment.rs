@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 
-use raft_core::{Body, Entry, HardState, Index, NodeId, RawNode, Ready, StepError};
+use raft_core::{Body, Entry, EntryBatches, HardState, Index, NodeId, RawNode, Ready, StepError};
 
 use super::message::{Append, Apply, Wire};
 use super::print;
@@ -255,7 +255,7 @@ impl ScriptNode {
     fn write(
         &mut self,
         snapshot: Option<&raft_core::Snapshot>,
-        entries: &[Entry],
+        entries: &EntryBatches,
     ) -> Result<(), CommandError> {
         let mut inner = self.store.0.borrow_mut();
         match snapshot {
@@ -266,7 +266,10 @@ impl ScriptNode {
                 .log
                 .apply_snapshot(snapshot.clone())
                 .map_err(|_| "requested index is older than the existing snapshot".to_owned()),
-            None => inner.log.append(entries).map_err(|error| error.to_string()),
+            None => entries
+                .batches()
+                .try_for_each(|batch| inner.log.append(batch))
+                .map_err(|error| error.to_string()),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Messages of a scripted cluster: those that travel between nodes, and those that etcd's asynchronous mode sends to and
 //! from its storage threads, which stand for our numbered writes.
 
-use raft_core::{Body, Entries, HardState, LogPosition, Message, NodeId, Snapshot, Term, VoteReply};
+use raft_core::{
+    Body, Entries, EntryBatches, HardState, LogPosition, Message, NodeId, Snapshot, Term, VoteReply,
+};
 
 /// A message in the cluster's list.
 #[derive(Clone, Debug)]
@@ -21,7 +23,7 @@ pub(super) enum Wire {
 pub(super) struct Append {
     pub(super) from: NodeId,
     pub(super) hard_state: Option<HardState>,
-    pub(super) entries: Entries,
+    pub(super) entries: EntryBatches,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) responses: Vec<Wire>,
 }

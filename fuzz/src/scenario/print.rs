@@ -229,10 +229,11 @@ pub(super) fn append(append: &Append, responses: bool, indent: &str) -> String {
     let state = append.hard_state.unwrap_or_default();
     let inner = format!("{indent}  ");
     let shown = if responses { append.responses.as_slice() } else { &[] };
+    let entries = append.entries.to_vec();
     let fields = Fields {
         commit: state.commit.get(),
         vote: state.vote,
-        entries: &append.entries,
+        entries: &entries,
         snapshot: append.snapshot.as_ref(),
         responses: shown.iter().map(|response| wire(response, &inner)).collect(),
         ..Fields::default()

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use raft_core::{
-    ConfState, DataLoss, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Payload, Snapshot,
-    SnapshotMetadata, Storage, StorageError, Term,
+    ConfState, DataLoss, Entries, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Payload,
+    Snapshot, SnapshotMetadata, Storage, StorageError, Term,
 };
 
 /// What is behind a [`Store`].
@@ -89,13 +89,8 @@ impl Storage for Store {
         self.0.borrow().log.term(index)
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        self.0.borrow().log.entries(range, max_bytes, into)
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        self.0.borrow().log.entries(range, max_bytes)
     }
 
     fn snapshot(&self, _at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {

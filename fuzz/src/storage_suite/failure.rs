@@ -18,7 +18,7 @@ pub enum Rule {
     Compacted,
     /// What lies behind the log is `Unavailable`.
     Unavailable,
-    /// `entries` appends those of the range, in order, as they were written, and leaves alone what was in the list.
+    /// `entries` gives those of the range, in order, as they were written.
     Entries,
     /// `entries` stops before the entry with which the sum would pass the limit, but gives one whatever its size.
     ByteLimit,
@@ -53,7 +53,7 @@ impl fmt::Display for Rule {
             Rule::Terms => "the term is known from first_index() - 1 to last_index()",
             Rule::Compacted => "what lies before the log is Compacted",
             Rule::Unavailable => "what lies behind the log is Unavailable",
-            Rule::Entries => "entries appends those of the range, in order, as they were written",
+            Rule::Entries => "entries gives those of the range, in order, as they were written",
             Rule::ByteLimit => "entries stops before the entry that would pass the limit, but gives one",
             Rule::HardState => "the hard state is the one that was written last",
             Rule::ConfState => {

@@ -41,7 +41,7 @@ impl State {
             snapshot.as_ref().map_or_else(|| at_first.clone(), |it| it.metadata.conf_state.clone());
         State {
             base: LogPosition { term: stored.term(base).unwrap_or_default(), index: base },
-            entries: stored.all_entries().to_vec(),
+            entries: stored.all_entries().cloned().collect(),
             droppable: base,
             hard_state: HardState {
                 commit: commit.clamp(synced.commit, newest.max(synced.commit)),
@@ -194,7 +194,7 @@ impl Twin {
         }
         if let Some(first) = ready.entries.first() {
             next.entries.retain(|entry| entry.index < first.index);
-            next.entries.extend_from_slice(&ready.entries);
+            next.entries.extend(ready.entries.iter().cloned());
         }
         next.hard_state = ready.hard_state.unwrap_or(next.hard_state);
         next.lost = ready.data_loss.map_or(next.lost, DataLossReport::lost);

@@ -54,8 +54,7 @@ pub(super) fn any_disk(dice: &mut Dice) -> MemoryStorage {
     }
     let before = disk.last_index().unwrap_or_default();
     let entries = dice.list(5, |dice| any::entry(dice, near)).into_iter().zip(1..);
-    let entries: Vec<_> =
-        entries.map(|(entry, nth)| raft_core::Entry { index: before.plus(nth), ..entry }).collect();
+    let entries = entries.map(|(entry, nth)| raft_core::Entry { index: before.plus(nth), ..entry }).collect();
     let _ = disk.append(&entries);
     disk.set_hard_state(any::hard_state(dice, near));
     disk.set_lost(any::loss(dice, near));
@@ -265,7 +264,7 @@ fn any_disk_write<S: Disk>(dice: &mut Dice, near: Near) -> Call<S> {
         }
         1 => {
             let entry = any::entry(dice, near);
-            Box::new(|node| drop(node.storage_mut().memory().append(&[entry])))
+            Box::new(|node| drop(node.storage_mut().memory().append(&vec![entry].into())))
         }
         _ => Box::new(move |node| drop(node.storage_mut().memory().compact(index))),
     }

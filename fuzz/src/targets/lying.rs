@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use raft_core::{
-    Entry, Inconsistency, Index, InitialState, MemoryStorage, NodeId, RawNode, Snapshot, Storage,
+    Entries, Entry, Inconsistency, Index, InitialState, MemoryStorage, NodeId, RawNode, Snapshot, Storage,
     StorageError, Term,
 };
 
@@ -91,16 +91,11 @@ impl Storage for Liar<'_> {
         self.answer(|disk| disk.term(index), any::term)
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        let mut read = Vec::new();
-        let truth = self.disk.entries(range.clone(), max_bytes, &mut read);
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        let truth = self.disk.entries(range.clone(), max_bytes);
+        let read = truth.as_ref().map(|entries| entries.to_vec()).unwrap_or_default();
         let given = self.answer(
-            |_| truth.map(|()| read.clone()),
+            |_| truth.map(|_| read.clone()),
             |dice, near| match dice.below(6) {
                 0 => Vec::new(),
                 1 => read.iter().skip(1).cloned().collect(),
@@ -110,8 +105,7 @@ impl Storage for Liar<'_> {
                 _ => dice.list(4, |dice| any::entry(dice, near)),
             },
         )?;
-        into.extend(given);
-        Ok(())
+        Ok(given.into())
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {

@@ -90,9 +90,9 @@ impl<S: Storage + Clone + Debug> Watched<S> {
             }
             self.handed_out = Some(entry.index);
         }
-        for pair in ready.entries.windows(2) {
-            assert_eq!(pair[1].index, pair[0].index.next(), "consecutive");
-            assert!(pair[1].term >= pair[0].term, "of terms that don't go down");
+        for (entry, next) in ready.entries.iter().zip(ready.entries.iter().skip(1)) {
+            assert_eq!(next.index, entry.index.next(), "consecutive");
+            assert!(next.term >= entry.term, "of terms that don't go down");
         }
         let id = self.node.id();
         for message in ready.messages.iter().chain(&ready.persisted_messages) {

@@ -80,7 +80,7 @@ fn each_fault_is_caught_by_the_rule_that_it_breaks() {
         (GivesOldSnapshots, Rule::NoSnapshot),
         (ForgetsTheSnapshotsConfiguration, Rule::ConfState),
         (CompactsTooMuch, Rule::Compaction),
-        (EmptiesTheList, Rule::Entries),
+        (BeginsOneLate, Rule::Entries),
         (TakesEmptyCommandsForTermStarts, Rule::Entries),
         (ForgetsWhatWasLost, Rule::Lost),
         (RefusesLargeEntries, Rule::Accepts),

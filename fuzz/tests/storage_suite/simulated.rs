@@ -52,7 +52,7 @@ fn what_is_wrong_with_a_storage_is_named_with_its_seed() {
         (GivesOldSnapshots, "8", "it is SnapshotTemporarilyUnavailable"),
         (ForgetsTheSnapshotsConfiguration, "8", "the configuration is that of the latest snapshot"),
         (CompactsTooMuch, "11", "its snapshot is of"),
-        (EmptiesTheList, "8", "entries appends"),
+        (BeginsOneLate, "8", "entries gives"),
         (FetchesForEver, "8", "the entries are being fetched"),
     ];
     for (fault, statement, words) in faults {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use raft_core::{
-    ConfState, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Payload, Ready, Snapshot,
-    Storage, StorageError, Term,
+    ConfState, Entries, Entry, HardState, Index, InitialState, MemoryStorage, NodeId, Payload, Ready,
+    Snapshot, Storage, StorageError, Term,
 };
 use raft_fuzz::storage_suite::Subject;
 
@@ -26,7 +26,7 @@ pub enum Fault {
     GivesOldSnapshots,
     ForgetsTheSnapshotsConfiguration,
     CompactsTooMuch,
-    EmptiesTheList,
+    BeginsOneLate,
     TakesEmptyCommandsForTermStarts,
     ForgetsWhatWasLost,
     RefusesLargeEntries,
@@ -76,7 +76,7 @@ fn write_to(memory: &mut MemoryStorage, written: &Written) -> Result<(), Storage
     if let Some(snapshot) = &written.snapshot {
         memory.apply_snapshot(snapshot.clone())?;
     }
-    memory.append(&written.entries)?;
+    memory.append(&written.entries.clone().into())?;
     if let Some(hard_state) = written.hard_state {
         memory.set_hard_state(hard_state);
     }
@@ -107,7 +107,7 @@ impl Subject for Wrong {
         {
             let behind = last.index.next()..self.now.memory.last_index()?.next();
             if !behind.is_empty() {
-                self.now.memory.entries(behind, u64::MAX, &mut written.entries)?;
+                written.entries.extend(self.now.memory.entries(behind, u64::MAX)?);
             }
         }
         if fault == Some(Fault::TakesEmptyCommandsForTermStarts) {
@@ -151,7 +151,7 @@ impl Subject for Wrong {
             && let Some(first) = self.writes.front()
         {
             // Its entries made it, and its hard state didn't.
-            self.now.memory.append(&first.entries)?;
+            self.now.memory.append(&first.entries.clone().into())?;
         }
         if self.has(Fault::ReordersWrites)
             && let Some(hard_state) = self.writes.iter().rev().find_map(|written| written.hard_state)
@@ -205,36 +205,27 @@ impl Storage for Reader {
         }
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        if self.fault == Some(Fault::EmptiesTheList) {
-            into.clear();
-        }
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
         if self.fault == Some(Fault::FetchesForEver) && range.end <= self.memory.last_index()?.next() {
             return Err(StorageError::Fetching);
         }
-        let there = into.len();
-        self.memory.entries(range.clone(), max_bytes, into)?;
-        let read = into.len() - there;
+        let mut entries = self.memory.entries(range.clone(), max_bytes)?.to_vec();
         match self.fault {
             Some(Fault::OneEntryTooMany) => {
-                let next = range.start.plus(read as u64);
+                let next = range.start.plus(entries.len() as u64);
                 if next < range.end {
-                    self.memory.entries(next..next.next(), 0, into)?;
+                    entries.extend(self.memory.entries(next..next.next(), 0)?);
                 }
             }
+            Some(Fault::BeginsOneLate) if entries.len() > 1 => drop(entries.remove(0)),
             Some(Fault::NothingUnderASmallLimit)
-                if into.last().is_some_and(|last| last.encoded_len() > max_bytes) =>
+                if entries.last().is_some_and(|last| last.encoded_len() > max_bytes) =>
             {
-                into.truncate(there);
+                entries.clear();
             }
             _ => {}
         }
-        Ok(())
+        Ok(entries.into())
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {

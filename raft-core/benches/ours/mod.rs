@@ -14,8 +14,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use raft_core::{
-    ConfState, Config, Entry, Index, InitialState, MemoryStorage, Message, NodeId, RawNode, ReadMode, Ready,
-    RoleKind, Snapshot, Storage, StorageError, Term,
+    ConfState, Config, Entries, Index, InitialState, MemoryStorage, Message, NodeId, RawNode, ReadMode,
+    Ready, RoleKind, Snapshot, Storage, StorageError, Term,
 };
 
 use crate::harness::weight::{Parts, Weighed};
@@ -199,13 +199,8 @@ impl Storage for Shared {
         self.0.borrow().term(index)
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        self.0.borrow().entries(range, max_bytes, into)
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        self.0.borrow().entries(range, max_bytes)
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {

@@ -43,8 +43,8 @@ fn entries_behind(before: u64, terms: &[u64]) -> Vec<Entry> {
 }
 
 /// What these entries are, for comparison.
-fn named(entries: &[Entry]) -> Vec<(u64, u64)> {
-    entries.iter().map(|entry| (entry.term.get(), entry.index.get())).collect()
+fn named<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<(u64, u64)> {
+    entries.into_iter().map(|entry| (entry.term.get(), entry.index.get())).collect()
 }
 
 fn snapshot(term: u64, index: u64) -> Snapshot {
@@ -59,7 +59,7 @@ fn stored(before: LogPosition, terms: &[u64]) -> MemoryStorage {
     if before != LogPosition::ZERO {
         storage.apply_snapshot(snapshot(before.term.get(), before.index.get())).unwrap();
     }
-    storage.append(&entries_behind(before.index.get(), terms)).unwrap();
+    storage.append(&entries_behind(before.index.get(), terms).into()).unwrap();
     storage
 }
 

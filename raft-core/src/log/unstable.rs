@@ -2,12 +2,13 @@
 //! are durable but not yet handed out for application.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::ops::Range;
 
 use raft_proto::{Entries, Entry, Index, LogPosition, Snapshot, Term};
+
+use crate::batches::{Batches, EntryBatches, extended};
 
 /// The suffix of the log that the storage may not hold yet, and what is to be applied before it, so that this needn't be
 /// read back.
@@ -15,21 +16,17 @@ use raft_proto::{Entries, Entry, Index, LogPosition, Snapshot, Term};
 /// ```text
 ///        stored │ kept, durable │ handed out, not yet durable │ not yet handed out
 ///   ────────────┼───────────────┼─────────────────────────────┼────────────────────
-///         start ┘          base ┘                      handed ┘              last()
+///       start() ┘          base ┘                      handed ┘              last()
 ///               │ batches ····································│ open ···············
 /// ```
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unstable {
-    /// The last position that isn't kept here.
-    start: LogPosition,
     /// The last position that is durable, or that of `snapshot`.
     base: LogPosition,
     last: LogPosition,
     snapshot: Option<Box<PendingSnapshot>>,
-    /// Consecutive; none is empty.
-    batches: VecDeque<Batch>,
-    /// The encoded length of the batches.
-    bytes: u64,
+    /// They begin behind `start()`.
+    batches: Batches,
     /// What a leader has appended since it sent or handed out anything: they become one batch then.
     open: Vec<Entry>,
     /// The last index that was handed out to be written.
@@ -39,7 +36,7 @@ pub(crate) struct Unstable {
 /// What isn't durable, however it is cut into batches. What is kept besides can be read from the storage as well.
 impl Hash for Unstable {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Unstable { start: _, base, last, snapshot, batches: _, bytes: _, open: _, handed } = self;
+        let Unstable { base, last, snapshot, batches: _, open: _, handed } = self;
         (base, last, snapshot, handed).hash(state);
         self.from(base.index.next()).for_each(|entry| entry.hash(state));
     }
@@ -49,21 +46,6 @@ impl Hash for Unstable {
 struct PendingSnapshot {
     snapshot: Snapshot,
     handed: bool,
-}
-
-/// Entries, and between which indexes they lie.
-#[derive(Clone, Debug)]
-struct Batch {
-    first: Index,
-    last: LogPosition,
-    entries: Entries,
-}
-
-impl Batch {
-    fn of(entries: Entries) -> Option<Batch> {
-        let (first, last) = (entries.first()?.index, entries.last()?.position());
-        Some(Batch { first, last, entries })
-    }
 }
 
 /// A buffer that once grew past this is given back when it has drained.
@@ -76,12 +58,13 @@ fn distance(from: Index, to: Index) -> usize {
 impl Unstable {
     /// Nothing is unstable; the durable log ends at `last`.
     pub(crate) fn new(last: LogPosition) -> Unstable {
-        Unstable { start: last, base: last, last, handed: last.index, ..Unstable::default() }
+        let batches = Batches::behind(last);
+        Unstable { batches, base: last, last, handed: last.index, ..Unstable::default() }
     }
 
     /// The last position before the entries that are kept here.
     pub(crate) fn start(&self) -> LogPosition {
-        self.start
+        self.batches.before()
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {
@@ -107,27 +90,6 @@ impl Unstable {
         self.snapshot.as_ref().map(|pending| &pending.snapshot)
     }
 
-    /// The place of the batch that holds the entry at `index`.
-    fn place(&self, index: Index) -> Option<usize> {
-        let back = self.batches.back()?;
-        if index > back.last.index {
-            return None;
-        }
-        self.batches.partition_point(|batch| batch.first <= index).checked_sub(1)
-    }
-
-    /// The batch that holds the entry at `index`, which must lie behind `start`. What is sent stands in the last one, most likely,
-    /// and what is applied in the first.
-    #[inline]
-    fn batch_at(&self, index: Index) -> Option<&Batch> {
-        let back = self.batches.back()?;
-        if index >= back.first {
-            return Some(back).filter(|_| index <= back.last.index);
-        }
-        let front = self.batches.front().filter(|front| index <= front.last.index);
-        front.or_else(|| self.place(index).and_then(|at| self.batches.get(at)))
-    }
-
     /// The term at `index`, if it is `start` or behind it.
     #[inline]
     pub(crate) fn term(&self, index: Index) -> Option<Term> {
@@ -143,65 +105,24 @@ impl Unstable {
     }
 
     fn term_before(&self, index: Index) -> Option<Term> {
-        if index <= self.start.index {
-            return Some(self.start.term).filter(|_| index == self.start.index);
+        let sealed = self.batches.last().index;
+        if index <= sealed {
+            return self.batches.term(index);
         }
-        match self.batch_at(index) {
-            Some(batch) => batch.entries.get(distance(batch.first, index)).map(|entry| entry.term),
-            None => self.open.get(distance(self.sealed(), index.prev())).map(|entry| entry.term),
-        }
-    }
-
-    /// The last index in the batches.
-    fn sealed(&self) -> Index {
-        self.batches.back().map_or(self.start.index, |batch| batch.last.index)
+        self.open.get(distance(sealed, index.prev())).map(|entry| entry.term)
     }
 
     /// The entries from `first` on, which must lie behind `start`.
     pub(crate) fn from(&self, first: Index) -> impl Iterator<Item = &Entry> {
-        let at = self.place(first).unwrap_or(self.batches.len());
-        let next = self.batches.get(at).map_or(self.sealed().next(), |batch| batch.first);
-        let batches = self.batches.range(at..).flat_map(|batch| &batch.entries);
-        batches.chain(&self.open).skip(distance(next, first))
+        let skip = distance(self.batches.last().index.next(), first);
+        self.batches.from(first).chain(self.open.iter().skip(skip))
     }
 
     /// The entries of a range that begins behind `start`, as far as `max_bytes` go, but at least one: without a copy, if they
-    /// stand in one batch.
+    /// stand in one batch. Where many stand in the first, those in the next may be left out.
     pub(crate) fn page(&self, range: Range<Index>, max_bytes: u64) -> Entries {
-        let mut page = Entries::default();
-        if let Some(batch) = self.batch_at(range.start) {
-            let is_all = batch.first == range.start && batch.last.index.next() == range.end;
-            if is_all && batch.entries.encoded_len() <= max_bytes {
-                return batch.entries.clone();
-            }
-            page = batch.entries.fitting(distance(batch.first, range.start), max_bytes);
-            if range.end <= batch.last.index {
-                page = page.slice(..distance(range.start, range.end));
-            }
-        }
-        let next = page.last().map_or(range.start, |entry| entry.index.next());
-        if next >= range.end {
-            return page;
-        }
-        let mut bytes = page.encoded_len();
-        let fits = |entry: &&Entry| {
-            let is_first = bytes == 0;
-            bytes = bytes.saturating_add(entry.encoded_len());
-            entry.index < range.end && (is_first || bytes <= max_bytes)
-        };
-        let count = self.from(next).take_while(fits).count();
-        if count == 0 {
-            return page;
-        }
-        page.iter().chain(self.from(next).take(count)).cloned().collect()
-    }
-
-    fn push(&mut self, entries: Entries) {
-        if let Some(batch) = Batch::of(entries) {
-            self.last = batch.last;
-            self.bytes = self.bytes.saturating_add(batch.entries.encoded_len());
-            self.batches.push_back(batch);
-        }
+        let page = self.batches.page(range.clone(), max_bytes);
+        extended(page, range, max_bytes, |next| self.from(next))
     }
 
     /// Puts entries that follow `last` behind it, and takes them out of their buffer.
@@ -223,8 +144,7 @@ impl Unstable {
     }
 
     fn seal_open(&mut self) {
-        let batch = self.open.drain(..).collect();
-        self.push(batch);
+        self.batches.push(self.open.drain(..).collect());
         if self.open.capacity() > KEEP_CAPACITY {
             self.open = Vec::new();
         }
@@ -234,27 +154,17 @@ impl Unstable {
     pub(crate) fn replace_after(&mut self, prev: LogPosition, entries: Entries) {
         self.seal();
         if prev.index < self.last.index {
-            if prev.index < self.start.index {
-                self.start = prev;
+            if prev.index < self.start().index {
+                self.batches = Batches::behind(prev);
             }
             if prev.index < self.base.index {
                 self.base = prev;
             }
-            self.cut_behind(prev.index);
+            self.batches.cut_behind(prev.index);
             self.handed = self.handed.min(prev.index);
         }
-        self.last = prev;
-        self.push(entries);
-    }
-
-    /// Drops the batches behind `last`.
-    fn cut_behind(&mut self, last: Index) {
-        while let Some(batch) = self.batches.back().filter(|batch| batch.last.index > last) {
-            self.bytes = self.bytes.saturating_sub(batch.entries.encoded_len());
-            let stays = batch.entries.slice(..distance(batch.first, last.next()));
-            self.batches.pop_back();
-            self.push(stays);
-        }
+        self.batches.push(entries);
+        self.last = self.batches.last();
     }
 
     /// The log is replaced by a snapshot.
@@ -269,28 +179,15 @@ impl Unstable {
     }
 
     /// The snapshot and the entries to write, which count as handed out from here on.
-    pub(crate) fn hand_out(&mut self, into: &mut Entries) -> Option<&Snapshot> {
+    pub(crate) fn hand_out(&mut self, into: &mut EntryBatches) -> Option<&Snapshot> {
         if self.last.index > self.handed {
             self.seal();
-            *into = self.joined(self.handed.next());
+            *into = self.batches.shared_from(self.handed.next());
             self.handed = self.last.index;
         }
         let pending = self.snapshot.as_mut().filter(|pending| !pending.handed)?;
         pending.handed = true;
         Some(&pending.snapshot)
-    }
-
-    /// The entries from `first` on, which are one batch then.
-    fn joined(&mut self, first: Index) -> Entries {
-        if let Some(back) = self.batches.back()
-            && back.first <= first
-        {
-            return back.entries.slice(distance(back.first, first)..);
-        }
-        let joined: Entries = self.from(first).cloned().collect();
-        self.cut_behind(first.prev());
-        self.push(joined.clone());
-        joined
     }
 
     /// The entries up to `index`, which were handed out, are durable.
@@ -307,23 +204,8 @@ impl Unstable {
     /// `max_bytes` are kept, others too.
     #[inline]
     pub(crate) fn forget(&mut self, applying: Index, max_bytes: u64) {
-        if applying > self.start.index || self.bytes > max_bytes {
-            self.forget_batches(applying, max_bytes);
-        }
-    }
-
-    fn forget_batches(&mut self, applying: Index, max_bytes: u64) {
-        while let Some(Batch { last, entries, .. }) = self.batches.front() {
-            if last.index > self.base.index || (last.index > applying && self.bytes <= max_bytes) {
-                return;
-            }
-            self.bytes = self.bytes.saturating_sub(entries.encoded_len());
-            self.start = *last;
-            self.batches.pop_front();
-        }
-        if self.batches.capacity() > KEEP_CAPACITY {
-            self.batches = VecDeque::new();
-        }
+        let durable = self.base.index;
+        self.batches.drop_while(|last, bytes| last <= durable && (last <= applying || bytes > max_bytes));
     }
 
     /// For how many batches and entries of its own there is room.

@@ -1,23 +1,24 @@
 //! A storage in memory, for tests, examples and simulations.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::ops::Range;
 
-use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
+use raft_proto::{ConfState, Entries, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
 
 use super::{InitialState, Storage, StorageError};
+use crate::batches::Batches;
 use crate::report::DataLoss;
 
 /// A log in memory. It outlives the [`RawNode`](crate::RawNode) only if the caller keeps it.
+///
+/// It shares the batches that it is given, and gives them out again without a copy where it can.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     hard_state: HardState,
     conf_state: ConfState,
     snapshot: Option<Box<Snapshot>>,
-    /// The last entry that was compacted away.
-    before: LogPosition,
-    entries: Vec<Entry>,
+    /// They begin behind the last entry that was compacted away.
+    log: Batches,
     lost: Option<Box<DataLoss>>,
 }
 
@@ -52,21 +53,18 @@ impl MemoryStorage {
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] if they would leave a gap.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
-        if entries.is_empty() {
-            return Ok(());
+    pub fn append(&mut self, entries: &Entries) -> Result<(), StorageError> {
+        let Some(first) = entries.first().map(|entry| entry.index) else { return Ok(()) };
+        let before = self.log.before().index;
+        if first <= before {
+            let skip = entries.iter().take_while(|entry| entry.index <= before).count();
+            return self.append(&entries.slice(skip..));
         }
-        let skip = entries.iter().take_while(|entry| entry.index <= self.before.index).count();
-        let Some(entries) = entries.get(skip..) else { return Ok(()) };
-        let Some(first) = entries.first() else { return Ok(()) };
-        if first.index > self.last().next() {
+        if first > self.log.last().index.next() {
             return Err(StorageError::Unavailable);
         }
-        self.entries.truncate(self.offset(first.index));
-        if self.entries.capacity() == 0 {
-            self.entries.reserve_exact(entries.len());
-        }
-        self.entries.extend_from_slice(entries);
+        self.log.cut_behind(first.prev());
+        self.log.push(entries.clone());
         Ok(())
     }
 
@@ -79,8 +77,7 @@ impl MemoryStorage {
         if index < self.snapshot_index() || index.is_zero() {
             return Err(StorageError::Compacted);
         }
-        self.before = snapshot.position();
-        self.entries.clear();
+        self.log = Batches::behind(snapshot.position());
         self.conf_state = snapshot.metadata.conf_state.clone();
         self.hard_state.commit = self.hard_state.commit.max(snapshot.metadata.index);
         self.set_snapshot(snapshot);
@@ -98,11 +95,10 @@ impl MemoryStorage {
     /// [`StorageError::Compacted`] if they are gone already, [`StorageError::Unavailable`] beyond the last one.
     pub fn compact(&mut self, index: Index) -> Result<(), StorageError> {
         let term = self.term(index)?;
-        if index <= self.before.index {
+        if index <= self.log.before().index {
             return Err(StorageError::Compacted);
         }
-        self.entries.drain(..self.offset(index.next()));
-        self.before = LogPosition::new(term, index);
+        self.log.drop_up_to(LogPosition::new(term, index));
         Ok(())
     }
 
@@ -111,23 +107,14 @@ impl MemoryStorage {
         self.hard_state
     }
 
-    /// The entries that are stored.
-    pub fn all_entries(&self) -> &[Entry] {
-        &self.entries
+    /// The entries that are stored, in order.
+    pub fn all_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.log.from(self.log.before().index.next())
     }
 
     /// The index that the snapshot covers; zero without one.
     fn snapshot_index(&self) -> Index {
         self.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.metadata.index)
-    }
-
-    fn last(&self) -> Index {
-        self.entries.last().map_or(self.before.index, |entry| entry.index)
-    }
-
-    /// Where the entry at `index` stands, or would stand.
-    fn offset(&self, index: Index) -> usize {
-        usize::try_from(index.since(self.before.index.next())).unwrap_or(usize::MAX).min(self.entries.len())
     }
 }
 
@@ -141,45 +128,28 @@ impl Storage for MemoryStorage {
     }
 
     fn first_index(&self) -> Result<Index, StorageError> {
-        Ok(self.before.index.next())
+        Ok(self.log.before().index.next())
     }
 
     fn last_index(&self) -> Result<Index, StorageError> {
-        Ok(self.last())
+        Ok(self.log.last().index)
     }
 
     fn term(&self, index: Index) -> Result<Term, StorageError> {
-        if index < self.before.index {
+        if index < self.log.before().index {
             return Err(StorageError::Compacted);
         }
-        if index == self.before.index {
-            return Ok(self.before.term);
-        }
-        self.entries.get(self.offset(index)).map(|entry| entry.term).ok_or(StorageError::Unavailable)
+        self.log.term(index).ok_or(StorageError::Unavailable)
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        if range.start <= self.before.index {
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        if range.start <= self.log.before().index {
             return Err(StorageError::Compacted);
         }
-        if range.end > self.last().next() {
+        if range.end > self.log.last().index.next() {
             return Err(StorageError::Unavailable);
         }
-        let wanted = self.entries.get(self.offset(range.start)..self.offset(range.end)).unwrap_or_default();
-        let mut bytes: u64 = 0;
-        let fits = |entry: &&Entry| {
-            let is_first = bytes == 0;
-            bytes = bytes.saturating_add(entry.encoded_len());
-            is_first || bytes <= max_bytes
-        };
-        let count = wanted.iter().take_while(fits).count();
-        into.extend(wanted.iter().take(count).cloned());
-        Ok(())
+        Ok(if range.is_empty() { Entries::default() } else { self.log.page(range, max_bytes) })
     }
 
     fn snapshot(&self, at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {

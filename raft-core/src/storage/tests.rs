@@ -10,7 +10,9 @@ use std::vec::Vec;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, SnapshotMetadata, Term};
+use raft_proto::{
+    ConfState, Entries, Entry, HardState, Index, LogPosition, NodeId, Snapshot, SnapshotMetadata, Term,
+};
 
 use super::{Inconsistency, MemoryStorage, Storage, StorageError};
 
@@ -35,13 +37,12 @@ fn snapshot(term: u64, index: u64) -> Snapshot {
 /// Entries 1 to 6.
 fn six() -> MemoryStorage {
     let mut storage = MemoryStorage::with_voters([id(1)]);
-    storage.append(&(1..=6).map(|index| entry(index, index, 10)).collect::<Vec<Entry>>()).unwrap();
+    storage.append(&(1..=6).map(|index| entry(index, index, 10)).collect()).unwrap();
     storage
 }
 
 fn read(storage: &MemoryStorage, from: u64, to: u64, max_bytes: u64) -> Vec<u64> {
-    let mut entries = Vec::new();
-    storage.entries(at(from)..at(to), max_bytes, &mut entries).unwrap();
+    let entries = storage.entries(at(from)..at(to), max_bytes).unwrap();
     entries.iter().map(|entry| entry.index.get()).collect()
 }
 
@@ -63,7 +64,7 @@ fn an_empty_log_begins_at_one_and_ends_before_it() {
 #[test]
 fn at_least_one_entry_is_read_whatever_the_limit() {
     let storage = six();
-    let one = storage.all_entries()[0].encoded_len();
+    let one = storage.all_entries().next().unwrap().encoded_len();
     assert_eq!(read(&storage, 2, 6, 0), [2]);
     assert_eq!(read(&storage, 2, 6, 2 * one - 1), [2]);
     assert_eq!(read(&storage, 2, 6, 2 * one), [2, 3]);
@@ -71,13 +72,49 @@ fn at_least_one_entry_is_read_whatever_the_limit() {
 }
 
 #[test]
+fn a_large_batch_is_given_out_as_it_came() {
+    let batch =
+        |indexes: std::ops::RangeInclusive<u64>| indexes.map(|index| entry(1, index, 1)).collect::<Entries>();
+    let (small, large) = (batch(1..=3), batch(4..=67));
+    let mut storage = MemoryStorage::with_voters([id(1)]);
+    for entries in [&small, &large, &batch(68..=70)] {
+        storage.append(entries).unwrap();
+    }
+    // A small one is copied together with what follows it, up to the end of a batch.
+    assert_eq!(read(&storage, 2, 71, u64::MAX), (2..=67).collect::<Vec<_>>());
+    let given = storage.entries(at(4)..at(71), u64::MAX).unwrap();
+    assert_eq!(given.as_ptr(), large.as_ptr());
+    assert_eq!(given.len(), 64);
+    assert_eq!(read(&storage, 68, 71, u64::MAX), [68, 69, 70]);
+    // A page that the limit ends, or the range, is a part of a batch whatever its size.
+    let two = large[..2].iter().map(Entry::encoded_len).sum();
+    assert_eq!(storage.entries(at(4)..at(71), two).unwrap().as_ptr(), large.as_ptr());
+    assert_eq!(storage.entries(at(1)..at(3), u64::MAX).unwrap().as_ptr(), small.as_ptr());
+}
+
+#[test]
+fn a_batch_is_given_back_when_more_than_half_of_it_is_compacted_away() {
+    let batch: Entries = (1..=10).map(|index| entry(1, index, 1)).collect();
+    let mut storage = MemoryStorage::with_voters([id(1)]);
+    storage.append(&batch).unwrap();
+    let holds = |storage: &MemoryStorage, index: u64| {
+        let given = storage.entries(at(index)..at(11), u64::MAX).unwrap();
+        batch.as_ptr_range().contains(&given.as_ptr())
+    };
+    storage.compact(at(5)).unwrap();
+    assert!(holds(&storage, 6));
+    storage.compact(at(6)).unwrap();
+    assert!(!holds(&storage, 7));
+    assert_eq!(read(&storage, 7, 11, u64::MAX), [7, 8, 9, 10]);
+    assert_eq!(bounds(&storage), (7, 10));
+}
+
+#[test]
 fn a_range_of_nothing_is_nothing() {
     let storage = six();
     assert!(read(&storage, 3, 3, 100).is_empty());
     let backwards = std::ops::Range { start: at(5), end: at(2) };
-    let mut entries = Vec::new();
-    storage.entries(backwards, 100, &mut entries).unwrap();
-    assert!(entries.is_empty());
+    assert!(storage.entries(backwards, 100).unwrap().is_empty());
 }
 
 #[test]
@@ -88,7 +125,7 @@ fn what_is_compacted_and_what_is_not_there_yet_are_told_apart() {
     assert!(matches!(storage.term(at(2)), Err(StorageError::Compacted)));
     assert_eq!(storage.term(at(3)).unwrap(), Term::new(3), "a snapshot names it");
     assert!(matches!(storage.term(at(7)), Err(StorageError::Unavailable)));
-    let entries = |from, to| storage.entries(at(from)..at(to), 100, &mut Vec::new());
+    let entries = |from, to| storage.entries(at(from)..at(to), 100);
     assert!(matches!(entries(3, 5), Err(StorageError::Compacted)));
     assert!(matches!(entries(4, 8), Err(StorageError::Unavailable)));
     assert!(matches!(entries(4, u64::MAX), Err(StorageError::Unavailable)));
@@ -103,22 +140,22 @@ fn what_is_compacted_and_what_is_not_there_yet_are_told_apart() {
 #[test]
 fn a_gap_is_refused_and_changes_nothing() {
     let mut storage = six();
-    assert!(matches!(storage.append(&[entry(6, 8, 1)]), Err(StorageError::Unavailable)));
+    assert!(matches!(storage.append(&[entry(6, 8, 1)].into()), Err(StorageError::Unavailable)));
     assert_eq!(bounds(&storage), (1, 6));
-    storage.append(&[]).unwrap();
+    storage.append(&[].into()).unwrap();
     assert_eq!(bounds(&storage), (1, 6));
 }
 
 #[test]
 fn entries_replace_what_is_there_from_the_first_of_them_on() {
     let mut storage = six();
-    storage.append(&[entry(9, 3, 1), entry(9, 4, 1)]).unwrap();
+    storage.append(&[entry(9, 3, 1), entry(9, 4, 1)].into()).unwrap();
     assert_eq!(bounds(&storage), (1, 4));
     assert_eq!(storage.term(at(3)).unwrap(), Term::new(9));
     storage.compact(at(3)).unwrap();
-    storage.append(&[entry(9, 2, 1), entry(9, 3, 1), entry(9, 4, 1), entry(9, 5, 1)]).unwrap();
+    storage.append(&[entry(9, 2, 1), entry(9, 3, 1), entry(9, 4, 1), entry(9, 5, 1)].into()).unwrap();
     assert_eq!(bounds(&storage), (4, 5), "what is compacted away stays away");
-    storage.append(&[entry(9, 1, 1), entry(9, 2, 1)]).unwrap();
+    storage.append(&[entry(9, 1, 1), entry(9, 2, 1)].into()).unwrap();
     assert_eq!(bounds(&storage), (4, 5));
 }
 
@@ -212,7 +249,7 @@ impl Twin {
     fn check(&self, storage: &MemoryStorage, limit: u64) {
         let (first, last) = (self.before.index.get() + 1, self.last());
         assert_eq!(bounds(storage), (first, last));
-        assert!(storage.all_entries().iter().eq(self.entries.values()));
+        assert!(storage.all_entries().eq(self.entries.values()));
         for index in 0..last + 3 {
             match storage.term(at(index)) {
                 Ok(term) if index + 1 == first => assert_eq!(term, self.before.term),
@@ -222,9 +259,8 @@ impl Twin {
                 Err(other) => panic!("{other:?}"),
             }
             for end in index..last + 3 {
-                let mut given = Vec::new();
-                match storage.entries(at(index)..at(end), limit, &mut given) {
-                    Ok(()) => {
+                match storage.entries(at(index)..at(end), limit) {
+                    Ok(given) => {
                         assert!(index >= first && end <= last + 1);
                         let all: Vec<&Entry> =
                             self.entries.range(index..end).map(|(_, entry)| entry).collect();
@@ -234,8 +270,8 @@ impl Twin {
                         let count = (0..=all.len()).filter(fits).max().unwrap().max(all.len().min(1));
                         assert!(given.iter().eq(all[..count].iter().copied()));
                     }
-                    Err(StorageError::Compacted) => assert!(index < first && given.is_empty()),
-                    Err(StorageError::Unavailable) => assert!(end > last + 1 && given.is_empty()),
+                    Err(StorageError::Compacted) => assert!(index < first),
+                    Err(StorageError::Unavailable) => assert!(end > last + 1),
                     Err(other) => panic!("{other:?}"),
                 }
             }
@@ -271,7 +307,7 @@ proptest! {
                     let kept: Vec<&Entry> =
                         entries.iter().filter(|entry| entry.index > twin.before.index).collect();
                     let gap = kept.first().is_some_and(|entry| entry.index.get() > twin.last() + 1);
-                    prop_assert_eq!(storage.append(&entries).is_err(), gap);
+                    prop_assert_eq!(storage.append(&entries.clone().into()).is_err(), gap);
                     if let (Some(first), false) = (kept.first(), gap) {
                         twin.entries.retain(|index, _| *index < first.index.get());
                         twin.entries.extend(kept.iter().map(|entry| (entry.index.get(), Entry::clone(entry))));

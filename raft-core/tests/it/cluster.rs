@@ -192,7 +192,7 @@ impl Cluster {
 
     /// The terms of the log on the disk.
     pub fn log_terms(&self, n: u64) -> Vec<u64> {
-        self.node(n).storage().all_entries().iter().map(|entry| entry.term.get()).collect()
+        self.node(n).storage().all_entries().map(|entry| entry.term.get()).collect()
     }
 
     pub fn hard_state(&self, n: u64) -> HardState {

@@ -464,7 +464,7 @@ fn a_node_does_not_campaign_before_its_snapshot_is_durable() {
 fn a_node_does_not_campaign_before_it_applied_a_committed_membership_change() {
     for payload in [Payload::ConfChange(Default::default()), Payload::ConfChangeV2(Default::default())] {
         let mut disk = disk_with(&[1, 2, 3], &[1], 2);
-        disk.append(&[Entry { term: term(1), index: index(2), payload }, entry(1, 3)]).unwrap();
+        disk.append(&[Entry { term: term(1), index: index(2), payload }, entry(1, 3)].into()).unwrap();
         let mut config = Config::new(id(1), 0);
         figure_2(&mut config);
         let mut node = RawNode::new(config, disk).unwrap();

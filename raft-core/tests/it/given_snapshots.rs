@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use raft_core::ConfChangeKind::AddLearner;
 use raft_core::{
-    Config, Entry, HardState, Index, InitialState, MemoryStorage, Message, NodeId, RawNode, Snapshot,
-    Storage, StorageError, Term,
+    Config, Entries, Entry, HardState, Index, InitialState, MemoryStorage, Message, NodeId, RawNode,
+    Snapshot, Storage, StorageError, Term,
 };
 
 use crate::cluster::figure_2;
@@ -38,8 +38,8 @@ impl Storage for Giver {
         self.log.borrow().term(index)
     }
 
-    fn entries(&self, range: Range<Index>, max: u64, into: &mut Vec<Entry>) -> Result<(), StorageError> {
-        self.log.borrow().entries(range, max, into)
+    fn entries(&self, range: Range<Index>, max: u64) -> Result<Entries, StorageError> {
+        self.log.borrow().entries(range, max)
     }
 
     fn snapshot(&self, _at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {

@@ -44,8 +44,8 @@ fn drain(node: &mut RawNode<MemoryStorage>) -> Vec<Message> {
     messages
 }
 
-fn indexes(entries: &[Entry]) -> Vec<u64> {
-    entries.iter().map(|entry| entry.index.get()).collect()
+fn indexes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u64> {
+    entries.into_iter().map(|entry| entry.index.get()).collect()
 }
 
 // -- what is handed out, and when
@@ -284,7 +284,7 @@ fn entries_that_replace_others_are_handed_out_though_those_are_still_being_writt
     finish(&mut node, first);
     assert!(node.status().durable <= index(1), "the first write says nothing of the new entries");
     finish(&mut node, second);
-    let log: Vec<LogPosition> = node.storage().all_entries().iter().map(Entry::position).collect();
+    let log: Vec<LogPosition> = node.storage().all_entries().map(Entry::position).collect();
     assert_eq!(log, [at(1, 1), at(2, 2), at(2, 3), at(2, 4)]);
     assert_eq!(node.status().durable, index(4));
 }

@@ -208,7 +208,7 @@ fn nobody_campaigns_while_a_committed_change_is_unapplied() {
     ];
     for payload in payloads {
         let mut disk = MemoryStorage::with_conf_state(conf_state(&[1, 2, 3], &[]));
-        disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }]).unwrap();
+        disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }].into()).unwrap();
         disk.set_hard_state(HardState { term: term(1), vote: None, commit: index(2) });
         let mut node = RawNode::new(Config::new(id(1), 0), disk).unwrap();
         assert!(matches!(node.campaign(), Err(CampaignError::UnappliedConfChange)));
@@ -503,7 +503,7 @@ fn a_change_applied_after_a_snapshot_came_belongs_to_the_configuration_before_it
     // Asynchronous use: the change at index 2 was handed out when the snapshot came, which knows of it and of more.
     let mut disk = MemoryStorage::with_conf_state(conf_state(&[1, 2], &[]));
     let payload = Payload::ConfChangeV2(change(&[(AddVoter, 3)]).into());
-    disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }]).unwrap();
+    disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }].into()).unwrap();
     disk.set_hard_state(HardState { term: term(1), vote: None, commit: index(2) });
     let mut config = Config::new(id(1), 0);
     asynchronous(&mut config);
@@ -538,7 +538,7 @@ fn a_leader_has_one_answer_for_a_message_of_one_who_left() {
 fn about_to_leave(kind: ConfChangeKind, pre_vote: bool) -> Cluster {
     let mut disk = disk_with(&[1, 2, 3, 4], &[1], 1);
     let payload = Payload::ConfChangeV2(change(&[(kind, 1)]).into());
-    disk.append(&[Entry { term: term(1), index: index(2), payload }]).unwrap();
+    disk.append(&[Entry { term: term(1), index: index(2), payload }].into()).unwrap();
     let mut cluster = Cluster::from_disks([(1, disk)], |config| {
         figure_2(config);
         config.pre_vote = pre_vote;

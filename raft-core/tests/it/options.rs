@@ -351,7 +351,7 @@ fn a_leader_knows_whether_it_has_committed_in_its_term() {
 fn disk_with_change(voters: &[u64], kind: raft_core::ConfChangeKind, n: u64) -> raft_core::MemoryStorage {
     let mut disk = disk_with(voters, &[1], 1);
     let payload = Payload::ConfChangeV2(change(&[(kind, n)]).into());
-    disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }]).unwrap();
+    disk.append(&[raft_core::Entry { term: term(1), index: index(2), payload }].into()).unwrap();
     disk
 }
 

@@ -174,19 +174,21 @@ fn check_quorum_has(status: &Status, disks: &BTreeMap<NodeId, &MemoryStorage>) {
 /// If two logs hold an entry with the same index and term, they are equal up to there (§5.3).
 pub fn check_log_matching<'a>(disks: impl Iterator<Item = (NodeId, &'a MemoryStorage)> + Clone) {
     for (a, left) in disks.clone() {
-        let (left, mut below) = (left.all_entries(), Index::ZERO);
+        let (left, mut below) = (left.all_entries().collect::<Vec<_>>(), Index::ZERO);
         assert!(
             left.windows(2).all(|pair| pair[0].term <= pair[1].term),
             "terms go down in the log of node {a}"
         );
         for (b, right) in disks.clone().filter(|(b, _)| *b > a) {
-            let right = right.all_entries();
-            let twin = |entry: &&Entry| right.iter().any(|other| other.position() == entry.position());
+            let right: Vec<_> = right.all_entries().collect();
+            let twin = |entry: &&&Entry| right.iter().any(|other| other.position() == entry.position());
             if let Some(same) = left.iter().rev().find(twin) {
                 below = same.index;
             }
-            let prefix = |log: &'a [Entry]| log.iter().filter(move |entry| entry.index <= below);
-            for (x, y) in prefix(left).rev().zip(prefix(right).rev()) {
+            let below_it = |log: &[&'a Entry]| {
+                log.iter().filter(|entry| entry.index <= below).copied().collect::<Vec<_>>()
+            };
+            for (x, y) in below_it(&left).iter().rev().zip(below_it(&right).iter().rev()) {
                 assert_eq!(x, y, "the logs of nodes {a} and {b} differ below {below}");
             }
             below = Index::ZERO;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use raft_core::{
-    CampaignError, Config, Entry, HardState, Inconsistency, Index, InitialState, MemoryStorage, Message,
-    NodeId, Payload, RawNode, Snapshot, Status, StepError, Storage, StorageError, Term,
+    CampaignError, Config, Entries, Entry, HardState, Inconsistency, Index, InitialState, MemoryStorage,
+    Message, NodeId, Payload, RawNode, Snapshot, Status, StepError, Storage, StorageError, Term,
 };
 
 use crate::cluster::{disk_with, figure_2};
@@ -70,21 +70,22 @@ impl Storage for Flaky {
         self.disk.term(index)
     }
 
-    fn entries(&self, range: Range<Index>, max: u64, into: &mut Vec<Entry>) -> Result<(), StorageError> {
+    fn entries(&self, range: Range<Index>, max: u64) -> Result<Entries, StorageError> {
         let wrong = self.fails()?;
-        let start = into.len();
-        self.disk.entries(range, max, into)?;
+        let mut entries = self.disk.entries(range, max)?.to_vec();
         if wrong {
-            let last = into.last().unwrap().clone();
+            let last = entries.last().unwrap().clone();
             match self.how {
-                How::Gap => into[start].index = into[start].index.next(),
-                How::TooMuch => into.push(Entry { index: last.index.next(), ..last }),
-                How::Nothing => into.truncate(start),
-                How::TermsGoDown => into.push(Entry { index: last.index.next(), term: Term::ZERO, ..last }),
+                How::Gap => entries[0].index = entries[0].index.next(),
+                How::TooMuch => entries.push(Entry { index: last.index.next(), ..last }),
+                How::Nothing => entries.clear(),
+                How::TermsGoDown => {
+                    entries.push(Entry { index: last.index.next(), term: Term::ZERO, ..last })
+                }
                 How::Fails | How::Fetches => {}
             }
         }
-        Ok(())
+        Ok(entries.into())
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {
@@ -271,7 +272,7 @@ fn committed_entries_that_cannot_be_read_are_asked_for_again_at_the_next_tick() 
 #[test]
 fn terms_that_go_down_in_a_storages_answer_are_noticed() {
     let mut disk = MemoryStorage::with_voters(ids(&[1, 2, 3]));
-    disk.append(&[entry(2, 1), entry(1, 2), entry(2, 3)]).unwrap();
+    disk.append(&[entry(2, 1), entry(1, 2), entry(2, 3)].into()).unwrap();
     disk.set_hard_state(HardState { term: term(2), vote: None, commit: index(3) });
     let mut node = RawNode::new(Config::new(id(1), 0), disk).unwrap();
     let error = node.ready().storage_error;
@@ -282,7 +283,7 @@ fn terms_that_go_down_in_a_storages_answer_are_noticed() {
 fn a_campaign_that_needs_a_failed_read_does_not_start() {
     let mut disk = disk_with(&[1, 2, 3], &[1], 2);
     let change = Entry { term: term(1), index: index(2), payload: Payload::ConfChange(Default::default()) };
-    disk.append(&[change]).unwrap();
+    disk.append(&[change].into()).unwrap();
     let mut node = RawNode::new(Config::new(id(1), 0), Flaky::on(disk, How::Fails)).unwrap();
     node.storage_mut().calls.set(0);
     node.storage_mut().plan.set(Some((0, u64::MAX)));
@@ -352,6 +353,6 @@ fn a_leader_sends_what_was_being_fetched_for_a_peer_as_soon_as_it_is_there() {
     assert_eq!(sent.len(), 1, "no heartbeat had to come first: {sent:?}");
     assert_eq!(
         sent[0],
-        message(1, 3, 2, append(at(0, 0), node.storage().disk.all_entries().to_vec().into(), 4))
+        message(1, 3, 2, append(at(0, 0), node.storage().disk.all_entries().cloned().collect(), 4))
     );
 }

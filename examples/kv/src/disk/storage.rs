@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use raft_core::{InitialState, Storage, StorageError};
-use raft_proto::{Entry, Index, NodeId, Snapshot, Term};
+use raft_proto::{Entries, Index, NodeId, Snapshot, Term};
 
 use super::{LogReader, ReadError};
 
@@ -36,13 +36,10 @@ impl Storage for LogReader {
         Ok(LogReader::term(self, index)?)
     }
 
-    fn entries(
-        &self,
-        range: Range<Index>,
-        max_bytes: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        Ok(LogReader::entries(self, range, max_bytes, into)?)
+    fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        let mut entries = Vec::new();
+        LogReader::entries(self, range, max_bytes, &mut entries)?;
+        Ok(entries.into())
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {

@@ -165,7 +165,9 @@ impl LogWriter {
                 self.described(snapshot)?;
                 plan.install(snapshot)?;
             }
-            plan.append(&batch.entries)?;
+            for entries in batch.entries.batches() {
+                plan.append(entries)?;
+            }
             if let Some(hard_state) = batch.hard_state {
                 plan.vote(hard_state)?;
             }

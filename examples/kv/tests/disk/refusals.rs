@@ -129,7 +129,8 @@ fn a_write_that_makes_no_sense_changes_nothing() {
     let mut never_made = snapshot.clone();
     never_made.metadata.index = index(12);
     let mut gap = appended(2, 10..=12, 9);
-    gap.entries = gap.entries.iter().filter(|entry| entry.index != index(11)).cloned().collect();
+    let all_but_one = gap.entries.iter().filter(|entry| entry.index != index(11)).cloned();
+    gap.entries = all_but_one.collect::<Vec<_>>().into();
     let installs =
         |snapshot: &Snapshot| WriteBatch { snapshot: Some(snapshot.clone()), ..WriteBatch::default() };
     let votes = |hard_state| WriteBatch { hard_state: Some(hard_state), ..WriteBatch::default() };

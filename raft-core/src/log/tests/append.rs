@@ -92,7 +92,7 @@ fn a_committed_entry_is_never_replaced() {
 /// its fifth, that the commit index is 9. Gives its commit index, last index and answer.
 fn follow(entries: &[Entry]) -> (Index, Index, AppendEntriesReply) {
     let mut storage = MemoryStorage::with_voters([id(1), id(2), id(3)]);
-    storage.append(&entries_behind(0, &[1; 9])).unwrap();
+    storage.append(&entries_behind(0, &[1; 9]).into()).unwrap();
     storage.set_hard_state(HardState { term: Term::new(1), vote: None, commit: at(2) });
     let mut node = RawNode::new(config(), storage).unwrap();
     let entries = entries.iter().cloned().collect();

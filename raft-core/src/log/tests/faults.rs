@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::vec::Vec;
 
-use raft_proto::{Entries, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
+use raft_proto::{Entries, HardState, Index, LogPosition, NodeId, Snapshot, Term};
 
 use super::super::{AppendError, RaftLog};
 use super::{at, config, entries_behind, entry, named, open, position, stored};
@@ -84,18 +84,14 @@ impl Storage for Faulty {
         }
     }
 
-    fn entries(&self, range: Range<Index>, max: u64, into: &mut Vec<Entry>) -> Result<(), StorageError> {
+    fn entries(&self, range: Range<Index>, max: u64) -> Result<Entries, StorageError> {
         let fault = self.faults.borrow().get(&Call::Entries).copied();
         match fault {
-            None => self.inner.entries(range, max, into),
+            None => self.inner.entries(range, max),
             Some(Fault::Entries(entries)) => {
-                into.extend(entries.iter().map(|(term, index)| entry(*term, *index)));
-                Ok(())
+                Ok(entries.iter().map(|(term, index)| entry(*term, *index)).collect())
             }
-            Some(Fault::Breaks) => {
-                self.inner.entries(range, 0, into)?;
-                Err(StorageError::Other("disk on fire".into()))
-            }
+            Some(Fault::Breaks) => Err(StorageError::Other("disk on fire".into())),
             Some(Fault::Fetches) => Err(StorageError::Fetching),
             Some(Fault::Fails | Fault::Says(_)) => Err(StorageError::Other("disk on fire".into())),
         }

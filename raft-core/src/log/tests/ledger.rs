@@ -2,10 +2,11 @@
 
 use std::vec::Vec;
 
-use raft_proto::{Entries, LogPosition, Term};
+use raft_proto::{LogPosition, Term};
 
 use super::super::RaftLog;
 use super::{at, config, entries_behind, named, open, position, snapshot, stored};
+use crate::batches::EntryBatches;
 use crate::storage::MemoryStorage;
 
 /// A log that is written to by hand.
@@ -26,7 +27,7 @@ impl Writer {
 
     /// Hands out a write, in this term, and says what is in it.
     fn hand_out(&mut self, term: u64) -> (u64, Vec<(u64, u64)>) {
-        let mut entries = Entries::default();
+        let mut entries = EntryBatches::default();
         let snapshot = self.log.hand_out_unwritten(&mut entries).map(|snapshot| snapshot.metadata.index);
         self.number += 1;
         self.log.on_write_handed_out(self.number, Term::new(term), snapshot, &mut Vec::new());

@@ -12,6 +12,7 @@ use raft_proto::{Entries, Entry, Index, LogPosition, Payload, Snapshot, Term};
 
 use super::super::RaftLog;
 use super::{config, id, open, snapshot};
+use crate::batches::EntryBatches;
 use crate::config::Config;
 use crate::storage::{MemoryStorage, StorageError};
 
@@ -40,7 +41,7 @@ impl Plain {
     }
 
     /// What a disk does with a write.
-    fn write(&mut self, snapshot: Option<&Snapshot>, entries: &[Entry]) {
+    fn write(&mut self, snapshot: Option<&Snapshot>, entries: &EntryBatches) {
         if let Some(snapshot) = snapshot {
             *self = Plain { before: snapshot.position(), entries: Vec::new() };
         }
@@ -48,12 +49,12 @@ impl Plain {
             self.cut_behind(first.index.prev());
             assert_eq!(first.index, self.last().index.next(), "a hole");
         }
-        self.entries.extend_from_slice(entries);
+        self.entries.extend(entries.iter().cloned());
     }
 }
 
 /// A write: its snapshot and entries.
-type Write = (Option<Snapshot>, Entries);
+type Write = (Option<Snapshot>, EntryBatches);
 
 struct Life {
     log: RaftLog<MemoryStorage>,
@@ -177,7 +178,7 @@ impl Life {
             return;
         }
         self.owes_write = false;
-        let mut entries = Entries::default();
+        let mut entries = EntryBatches::default();
         let snapshot = self.log.hand_out_unwritten(&mut entries).cloned();
         let mut disk = self.disks.last().unwrap().clone();
         disk.write(snapshot.as_ref(), &entries);
@@ -194,7 +195,7 @@ impl Life {
         if let Some(snapshot) = snapshot {
             storage.apply_snapshot(snapshot.clone()).unwrap();
         }
-        storage.append(entries).unwrap();
+        entries.batches().for_each(|batch| storage.append(batch).unwrap());
         self.done += 1;
     }
 

@@ -11,6 +11,7 @@ use raft_proto::{Entries, Entry, Index, LogPosition, Term};
 use super::super::RaftLog;
 use super::super::pages::Pages;
 use super::{at, config, id, named, open, stored};
+use crate::batches::EntryBatches;
 use crate::config::Config;
 use crate::error::AckError;
 use crate::storage::MemoryStorage;
@@ -25,7 +26,7 @@ fn sized(sizes: &[usize]) -> Vec<Entry> {
 /// A log of these entries, the first of which are stored and the rest not durable.
 fn log_of(entries: &[Entry], stored: usize, limit: u64, async_writes: bool) -> RaftLog<MemoryStorage> {
     let mut storage = MemoryStorage::with_voters([id(1)]);
-    storage.append(&entries[..stored]).unwrap();
+    storage.append(&entries[..stored].to_vec().into()).unwrap();
     let config = Config { max_committed_bytes: limit, async_writes, ..config() };
     let mut log = open(storage, &config, 0);
     log.append(log.last(), entries[stored..].to_vec());
@@ -103,7 +104,7 @@ fn nothing_is_applied_while_a_snapshot_is_not_durable() {
     log.append(LogPosition::new(Term::new(1), at(5)), super::entries_behind(5, &[1]));
     log.commit_to(at(6));
     assert!(log.to_apply().is_empty());
-    let mut entries = Entries::default();
+    let mut entries = EntryBatches::default();
     let restored = log.hand_out_unwritten(&mut entries).unwrap().metadata.index;
     log.on_write_handed_out(1, Term::new(1), Some(restored), &mut Vec::new());
     let write = log.acknowledge_write(1).unwrap();
@@ -118,7 +119,7 @@ fn pages_that_a_snapshot_covers_no_longer_count() {
     log.commit_to(at(4));
     assert_eq!(hand_out(&mut log), [(1, 1)]);
     log.restore(super::snapshot(1, 6), Vec::new());
-    let restored = log.hand_out_unwritten(&mut Entries::default()).unwrap().metadata.index;
+    let restored = log.hand_out_unwritten(&mut EntryBatches::default()).unwrap().metadata.index;
     log.on_write_handed_out(1, Term::new(1), Some(restored), &mut Vec::new());
     let write = log.acknowledge_write(1).unwrap();
     log.on_written(&write, Term::new(1));

@@ -86,7 +86,7 @@ fn a_membership_change_that_is_committed_and_not_applied_is_found() {
             entries[usize::try_from(place - 1).unwrap()].payload = payload.clone();
             for (committed, applied) in (0..=6).flat_map(|c| (0..=c).map(move |a| (c, a))) {
                 let mut storage = MemoryStorage::with_voters([id(1)]);
-                storage.append(&entries[..3]).unwrap();
+                storage.append(&entries[..3].to_vec().into()).unwrap();
                 let mut log = open(storage, &config(), 0);
                 log.append(position(1, 3), entries[3..].to_vec());
                 log.commit_to(at(applied));
@@ -115,7 +115,7 @@ fn a_membership_change_is_found_behind_more_than_a_page_of_others() {
     let change = Payload::ConfChange(Arc::new(ConfChange::default()));
     entries.push(Entry { payload: change, ..entry(1, 5) });
     let mut storage = MemoryStorage::with_voters([id(1)]);
-    storage.append(&entries).unwrap();
+    storage.append(&entries.clone().into()).unwrap();
     let mut log = open(storage, &config(), 0);
     log.commit_to(at(4));
     assert!(!log.has_unapplied_conf_change().unwrap());
@@ -152,7 +152,7 @@ proptest! {
             .collect();
         let split = split.index(entries.len() + 1);
         let mut storage = MemoryStorage::with_voters([id(1)]);
-        storage.append(&entries[..split]).unwrap();
+        storage.append(&entries[..split].to_vec().into()).unwrap();
         let mut log = open(storage, &config(), 0);
         log.append(log.last(), entries[split..].to_vec());
 

@@ -5,7 +5,7 @@ use std::string::ToString;
 use std::vec::Vec;
 
 use proptest::prelude::*;
-use raft_proto::{ConfState, Entry, HardState, Index, LogPosition, NodeId, Snapshot, Term};
+use raft_proto::{ConfState, Entries, HardState, Index, LogPosition, NodeId, Snapshot, Term};
 
 use super::{at, config, id, position, stored};
 use crate::config::{Config, ConfigError};
@@ -113,7 +113,7 @@ impl Storage for Unreadable {
     fn term(&self, _: Index) -> Result<Term, StorageError> {
         Err(StorageError::Fetching)
     }
-    fn entries(&self, _: Range<Index>, _: u64, _: &mut Vec<Entry>) -> Result<(), StorageError> {
+    fn entries(&self, _: Range<Index>, _: u64) -> Result<Entries, StorageError> {
         Err(StorageError::Fetching)
     }
     fn snapshot(&self, _: Index, _: NodeId) -> Result<Snapshot, StorageError> {

@@ -8,6 +8,7 @@ use raft_proto::{Entries, Entry, LogPosition};
 
 use super::super::unstable::Unstable;
 use super::{at, entries_behind, named, position, snapshot};
+use crate::batches::EntryBatches;
 
 /// The twin: the whole log, and how much of it is durable and handed out.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ proptest! {
                     twin.needless = twin.needless.max(needless);
                 }
                 Event::HandOut => {
-                    let mut out = Entries::default();
+                    let mut out = EntryBatches::default();
                     let given = unstable.hand_out(&mut out);
                     prop_assert_eq!(named(&out), named(&twin.behind(twin.handed)));
                     let due = (twin.snapshot == Some(false)).then_some(twin.before);
@@ -178,7 +179,7 @@ fn entries_are_handed_out_once_after_their_last_change() {
     // B018: write of 5 to 7 in flight, a leader of term 2 replaces 5 and 6.
     let mut unstable = Unstable::new(position(1, 4));
     unstable.replace_after(position(1, 4), entries_behind(4, &[1, 1, 1]).into());
-    let mut out = Entries::default();
+    let mut out = EntryBatches::default();
     assert!(unstable.hand_out(&mut out).is_none());
     assert_eq!(named(&out), [(1, 5), (1, 6), (1, 7)]);
     assert!(!unstable.has_work());
@@ -201,25 +202,31 @@ fn one_batch_is_sent_written_and_applied() {
     }
     unstable.seal();
     let sent = unstable.page(at(5)..at(9), u64::MAX);
-    let mut written = Entries::default();
+    let mut written = EntryBatches::default();
     unstable.hand_out(&mut written);
     unstable.stable_to(at(8));
     unstable.forget(at(4), u64::MAX);
     let applied = unstable.page(at(5)..at(9), u64::MAX);
-    assert!(shared(&sent, &written) && shared(&sent, &applied));
+    let written: Vec<&Entries> = written.batches().collect();
+    assert_eq!(written.len(), 1);
+    assert!(shared(&sent, written[0]) && shared(&sent, &applied));
     assert!(shared(&sent[1..3], &unstable.page(at(6)..at(8), u64::MAX)), "a part too");
 }
 
 #[test]
-fn batches_that_are_written_together_are_joined_once() {
+fn batches_that_are_written_together_are_not_copied() {
     let mut unstable = Unstable::new(position(1, 0));
     for index in 0..3 {
         unstable.replace_after(position(1, index), entries_behind(index, &[1]).into());
     }
-    let mut written = Entries::default();
+    let mut written = EntryBatches::default();
     unstable.hand_out(&mut written);
     assert_eq!(named(&written), [(1, 1), (1, 2), (1, 3)]);
-    assert!(shared(&written, &unstable.page(at(1)..at(4), u64::MAX)));
+    let batches: Vec<&Entries> = written.batches().collect();
+    assert_eq!(batches.len(), 3);
+    for (batch, index) in batches.into_iter().zip(1..) {
+        assert!(shared(batch, &unstable.page(at(index)..at(index + 1), u64::MAX)));
+    }
 }
 
 #[test]
@@ -228,7 +235,7 @@ fn what_is_durable_is_kept_until_it_is_applied_unless_that_is_too_much() {
         let mut unstable = Unstable::new(position(1, 0));
         for index in 0..4 {
             unstable.replace_after(position(1, index), entries_behind(index, &[1]).into());
-            unstable.hand_out(&mut Entries::default());
+            unstable.hand_out(&mut EntryBatches::default());
         }
         unstable.stable_to(at(3));
         unstable.forget(at(applying), max_bytes);
