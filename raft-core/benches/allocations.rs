@@ -19,5 +19,5 @@ fn main() -> ExitCode {
     let mut figures = counting::count(harness::chosen(harness::all::<Ours>(), |spec| spec.name));
     let weights = harness::chosen(weight::all::<Ours<Shared>>(), |weight| weight.name);
     figures.extend(weights.into_iter().map(weigh));
-    baseline::settle("allocations", &figures)
+    baseline::settle("allocations", "", &figures)
 }

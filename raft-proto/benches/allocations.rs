@@ -12,5 +12,5 @@ use harness::{baseline, codec};
 
 fn main() -> ExitCode {
     let specs = harness::chosen(codec::all::<ours::OurCodec>(), |spec| spec.name);
-    baseline::settle("allocations", &counting::count(specs))
+    baseline::settle("allocations", "", &counting::count(specs))
 }

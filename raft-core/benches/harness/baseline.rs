@@ -8,6 +8,9 @@ use std::{env, fs};
 /// How much more than the baseline is let pass.
 const TOLERANCE: f64 = 0.03;
 
+/// What stands before the words that tell with what a baseline was measured.
+const HEAD: &str = "# ";
+
 /// One figure.
 pub(crate) struct Figure {
     pub(crate) name: &'static str,
@@ -16,10 +19,11 @@ pub(crate) struct Figure {
 }
 
 /// Prints what was measured, and compares it with the file of this name. With `--write` among the arguments the file is
-/// written instead, which then holds these figures beside those of workloads that weren't chosen. Fails if anything is worse.
-pub(crate) fn settle(what: &str, figures: &[Figure]) -> ExitCode {
+/// written instead, which then holds these figures beside those of workloads that weren't chosen. Fails if anything is worse,
+/// unless it was measured `with` something else than the baseline was.
+pub(crate) fn settle(what: &str, with: &str, figures: &[Figure]) -> ExitCode {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/baseline").join(format!("{what}.txt"));
-    let mut baseline = read(&path);
+    let (before_with, mut baseline) = read(&path);
     let mut worse = 0_u32;
     for Figure { name, unit, value } in figures {
         print!("{name:16} {value:>10.3} {what} per {unit}");
@@ -38,8 +42,15 @@ pub(crate) fn settle(what: &str, figures: &[Figure]) -> ExitCode {
     }
     if env::args().any(|arg| arg == "--write") {
         let lines: String = baseline.iter().map(|(name, value)| format!("{name}\t{value:.3}\n")).collect();
+        let head = if with.is_empty() { String::new() } else { format!("{HEAD}{with}\n") };
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, lines).unwrap();
+        fs::write(path, head + &lines).unwrap();
+        return ExitCode::SUCCESS;
+    }
+    if before_with != with {
+        println!(
+            "The baseline was measured with {before_with}, and this with {with}: nothing follows from a difference."
+        );
         return ExitCode::SUCCESS;
     }
     if worse > 0 {
@@ -54,12 +65,13 @@ pub(crate) fn settle(what: &str, figures: &[Figure]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn read(path: &PathBuf) -> BTreeMap<String, f64> {
+/// With what the file was measured, and its figures.
+fn read(path: &PathBuf) -> (String, BTreeMap<String, f64>) {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines()
-        .map(|line| {
-            let (name, value) = line.split_once('\t').unwrap();
-            (name.to_owned(), value.parse().unwrap())
-        })
-        .collect()
+    let with = text.lines().find_map(|line| line.strip_prefix(HEAD)).unwrap_or_default().to_owned();
+    let figure = |line: &str| {
+        let (name, value) = line.split_once('\t')?;
+        Some((name.to_owned(), value.parse().unwrap()))
+    };
+    (with, text.lines().filter_map(figure).collect())
 }

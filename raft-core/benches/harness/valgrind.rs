@@ -32,7 +32,29 @@ pub(crate) fn main(specs: Vec<Spec>) -> ExitCode {
         Figure { name: spec.name, unit: spec.unit, value }
     };
     let figures: Vec<Figure> = chosen(specs, |spec| spec.name).into_iter().map(count).collect();
-    baseline::settle("instructions", &figures)
+    baseline::settle("instructions", &tools(), &figures)
+}
+
+/// What the counts depend on beside the sources: compiler, C library (its allocator and how it copies), valgrind, processor.
+fn tools() -> String {
+    let first_line = |program: &str| {
+        let output = Command::new(program).arg("--version").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
+    };
+    let compiler = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let said = [&*compiler, "ldd", "valgrind"].map(|program| first_line(program).unwrap_or_default());
+    let wide = if avx2() { " with AVX2" } else { "" };
+    format!("{}, {}{wide}", said.join(", "), env::consts::ARCH)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx2() -> bool {
+    std::arch::is_x86_feature_detected!("avx2")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2() -> bool {
+    false
 }
 
 struct Counted;
