@@ -440,6 +440,24 @@ fn a_read_whose_request_or_answer_is_lost_times_out_at_the_follower() {
 }
 
 #[test]
+fn a_read_times_out_at_a_learner_that_had_nothing_to_wait_for() {
+    let mut cluster = Cluster::of(&[1, 2], &[3], figure_2);
+    cluster.elect(1);
+    cluster.settle();
+    // No leader is heard, and it never campaigns: no tick has anything to do.
+    for _ in 0..50 {
+        cluster.tick(3);
+    }
+    cluster.read(3, "r", ReadMode::Quorum).unwrap();
+    cluster.take_all();
+    for _ in 0..20 {
+        assert_eq!(dropped(&cluster, 3), []);
+        cluster.tick(3);
+    }
+    assert_eq!(dropped(&cluster, 3), [("r".to_owned(), ReadError::TimedOut)]);
+}
+
+#[test]
 fn all_reads_that_waited_for_the_first_commit_of_the_term_share_one_round() {
     let mut cluster = Cluster::from_disks([(1, disk_with(&[1, 2, 3], &[1], 0))], figure_2);
     cluster.node_mut(1).campaign().unwrap();
