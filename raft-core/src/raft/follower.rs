@@ -183,8 +183,8 @@ impl Follower {
         let id = common.next_read;
         // Zero is the number of a request that has none.
         common.next_read = id.checked_add(1).unwrap_or(1);
-        // The clock needn't be woken: it sleeps no longer than an election time-out, and a read waits for the longest.
         self.reads.push_back(ForwardedRead { id, context: context.clone(), since: common.clock.now() });
+        common.clock.wake();
         let body = Body::ReadIndex(ReadIndex { id, context, lease: mode == ReadMode::Lease });
         common.pass_on(common.id(), leader, body);
         Ok(())
