@@ -22,6 +22,12 @@ use crate::{Index, Payload, Term};
 pub struct Entries {
     /// Nothing if there are no entries: then there is nothing to count references to.
     batch: Option<Arc<[Entry]>>,
+    part: Part,
+}
+
+/// Which part of a batch, and its sums.
+#[derive(Clone, Copy, Default)]
+struct Part {
     /// How many entries of the batch stand before these, and how many behind them.
     before: u32,
     behind: u32,
@@ -49,14 +55,15 @@ impl Entries {
     }
 
     fn new(batch: Arc<[Entry]>, before: u32, behind: u32) -> Entries {
-        let mut entries = Entries { batch: Some(batch), before, behind, encoded: 0, payload: 0 };
+        let part = Part { before, behind, ..Part::default() };
+        let mut entries = Entries { batch: Some(batch), part };
         let (mut encoded, mut payload): (u64, u64) = (0, 0);
         for entry in &entries {
             encoded = encoded.saturating_add(entry.encoded_len());
             payload = payload.saturating_add(entry.payload.len());
         }
-        entries.encoded = u32::try_from(encoded).unwrap_or(u32::MAX);
-        entries.payload = u32::try_from(payload).unwrap_or(u32::MAX);
+        entries.part.encoded = u32::try_from(encoded).unwrap_or(u32::MAX);
+        entries.part.payload = u32::try_from(payload).unwrap_or(u32::MAX);
         entries
     }
 
@@ -68,14 +75,22 @@ impl Entries {
 
     /// The sum of their [`Entry::encoded_len`], in bytes. It was counted when the batch was made.
     pub fn encoded_len(&self) -> u64 {
-        if self.encoded == u32::MAX { sum_of(self, Entry::encoded_len) } else { self.encoded.into() }
+        if self.part.encoded == u32::MAX {
+            sum_of(self, Entry::encoded_len)
+        } else {
+            self.part.encoded.into()
+        }
     }
 
     /// The sum of the [`Payload::len`](crate::Payload::len) of their payloads, in bytes. It was counted when the batch was
     /// made.
     #[inline]
     pub fn payload_len(&self) -> u64 {
-        if self.payload == u32::MAX { sum_of(self, |entry| entry.payload.len()) } else { self.payload.into() }
+        if self.part.payload == u32::MAX {
+            sum_of(self, |entry| entry.payload.len())
+        } else {
+            self.part.payload.into()
+        }
     }
 
     /// A part of them. What lies outside of them is left out.
@@ -100,7 +115,7 @@ impl Entries {
             return Entries::default();
         };
         let more = |old: u32, more: usize| u32::try_from(more).ok().and_then(|more| old.checked_add(more));
-        match (more(self.before, start), more(self.behind, self.len().saturating_sub(end))) {
+        match (more(self.part.before, start), more(self.part.behind, self.len().saturating_sub(end))) {
             (Some(before), Some(behind)) => Entries::new(batch.clone(), before, behind),
             (None, _) | (_, None) => part.to_vec().into(),
         }
@@ -132,8 +147,8 @@ impl Deref for Entries {
 
     fn deref(&self) -> &[Entry] {
         let Some(batch) = &self.batch else { return &[] };
-        let before = usize::try_from(self.before).unwrap_or(usize::MAX);
-        let end = batch.len().saturating_sub(usize::try_from(self.behind).unwrap_or(usize::MAX));
+        let before = usize::try_from(self.part.before).unwrap_or(usize::MAX);
+        let end = batch.len().saturating_sub(usize::try_from(self.part.behind).unwrap_or(usize::MAX));
         batch.get(before..end).unwrap_or_default()
     }
 }
