@@ -317,7 +317,35 @@ impl Batches {
             self.before = batch.last;
             self.list.pop_front();
         }
-        if self.list.capacity() > KEEP_CAPACITY && self.list.is_empty() {
+        if self.list.capacity() > KEEP_CAPACITY {
+            self.give_back();
+        }
+    }
+
+    /// Is this range the first batch, of no more than `max_bytes`?
+    #[inline]
+    pub(crate) fn begin_with(&self, range: &Range<Index>, max_bytes: u64) -> bool {
+        self.list.front().is_some_and(|Batch { first, last, entries }| {
+            *first == range.start && last.index.next() == range.end && entries.encoded_len() <= max_bytes
+        })
+    }
+
+    /// Takes out the first batch.
+    #[inline(always)]
+    pub(crate) fn take_first(&mut self) -> Entries {
+        let Some(Batch { last, entries, .. }) = self.list.pop_front() else { return Entries::default() };
+        self.bytes = self.bytes.saturating_sub(entries.encoded_len());
+        self.before = last;
+        if self.list.capacity() > KEEP_CAPACITY {
+            self.give_back();
+        }
+        entries
+    }
+
+    /// A ring that grew large is given back when it has drained.
+    #[cold]
+    fn give_back(&mut self) {
+        if self.list.is_empty() {
             self.list = VecDeque::new();
         }
     }

@@ -520,7 +520,7 @@ impl<S: Storage> RaftLog<S> {
             return Ok(());
         }
         let end = range.end;
-        *into = match self.read(range, self.pages.allowance()) {
+        *into = match self.take_committed(range, self.pages.allowance()) {
             Ok(page) => page,
             Err(error) => {
                 self.read_failed = true;
@@ -533,6 +533,15 @@ impl<S: Storage> RaftLog<S> {
             self.unstable.forget(last, self.max_kept_bytes);
         }
         Ok(())
+    }
+
+    /// Entries to be applied. They are nearly always the first batch that is kept, and kept for nothing but this.
+    fn take_committed(&mut self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
+        let is_first = self.unstable.begins_with(&range, max_bytes);
+        if is_first && range.start >= self.storage.first_index()? {
+            return Ok(self.unstable.take_first());
+        }
+        self.read(range, max_bytes)
     }
 
     /// Committed entries that couldn't be read may be asked for again.

@@ -208,6 +208,18 @@ impl Unstable {
         self.batches.drop_while(|last, bytes| last <= durable && (last <= applying || bytes > max_bytes));
     }
 
+    /// Is this range the first batch, durable and no more than `max_bytes`?
+    #[inline]
+    pub(crate) fn begins_with(&self, range: &Range<Index>, max_bytes: u64) -> bool {
+        range.end <= self.base.index.next() && self.batches.begin_with(range, max_bytes)
+    }
+
+    /// The first batch, which is kept no longer.
+    #[inline(always)]
+    pub(crate) fn take_first(&mut self) -> Entries {
+        self.batches.take_first()
+    }
+
     /// For how many batches and entries of its own there is room.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> (usize, usize) {

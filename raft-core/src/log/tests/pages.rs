@@ -14,7 +14,7 @@ use super::{at, config, id, named, open, stored};
 use crate::batches::EntryBatches;
 use crate::config::Config;
 use crate::error::AckError;
-use crate::storage::MemoryStorage;
+use crate::storage::{MemoryStorage, StorageError};
 
 /// Entries of term 1 with so many bytes of payload each.
 fn sized(sizes: &[usize]) -> Vec<Entry> {
@@ -37,6 +37,31 @@ fn hand_out(log: &mut RaftLog<MemoryStorage>) -> Vec<(u64, u64)> {
     let mut entries = Entries::default();
     log.hand_out_committed(&mut entries).unwrap();
     named(&entries)
+}
+
+#[test]
+fn a_batch_that_was_written_is_applied_as_it_is() {
+    let batch = Entries::from(sized(&[10; 4]));
+    let written = |limit| {
+        let mut log = log_of(&[], 0, limit, false);
+        log.append(log.last(), batch.clone());
+        log.hand_out_unwritten(&mut EntryBatches::default());
+        log.on_write_handed_out(1, Term::new(1), None, &mut Vec::new());
+        log.storage_mut().append(&batch).unwrap();
+        let write = log.acknowledge_write(1).unwrap();
+        log.on_written(&write, Term::new(1));
+        log.commit_to(at(4));
+        log
+    };
+    let mut page = Entries::default();
+    written(u64::MAX).hand_out_committed(&mut page).unwrap();
+    assert!(std::ptr::eq(&raw const *page, &raw const *batch), "without a copy");
+    let one = batch[0].encoded_len();
+    assert_eq!(hand_out(&mut written(3 * one)), named(&batch[..3]), "as far as the limit goes");
+    let mut log = written(u64::MAX);
+    log.storage_mut().compact(at(1)).unwrap();
+    let early = log.hand_out_committed(&mut page);
+    assert!(matches!(early, Err(StorageError::Compacted)), "who compacts what is not applied is told");
 }
 
 #[test]
