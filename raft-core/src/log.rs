@@ -314,6 +314,7 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// What follows from an append of `entries` behind `prev`. Reads only.
+    #[inline]
     pub(crate) fn plan_append(
         &self,
         prev: LogPosition,
@@ -326,6 +327,11 @@ impl<S: Storage> RaftLog<S> {
         if prev == self.last() {
             return Ok(AppendPlan::Append { known: 0 });
         }
+        self.plan_replacement(prev, entries)
+    }
+
+    /// The same where it doesn't follow the last entry.
+    fn plan_replacement(&self, prev: LogPosition, entries: &[Entry]) -> Result<AppendPlan, AppendError> {
         if !self.matches(prev)? {
             // What is committed here isn't in the leader's log: one of the two is corrupt, and no back-off would end.
             if prev.index == self.committed && self.term(prev.index).is_ok() && !prev.index.is_zero() {
