@@ -255,7 +255,7 @@ impl<S: Storage> RaftLog<S> {
         if counted > self.last().index {
             return Ok(Some(counted));
         }
-        if relied.term.is_zero() {
+        if relied.term.is_zero() || *relied == self.last() {
             return Ok(None);
         }
         match self.term(relied.index) {

@@ -230,6 +230,7 @@ impl<S: Storage> Common<S> {
     }
 
     /// Tells the leader that the state machine waits for a snapshot, if it does.
+    #[inline]
     pub(crate) fn ask_for_snapshot(&mut self, leader: NodeId) {
         if let Some(at_least) = self.log.wanted() {
             self.send(leader, Body::AppendEntriesReply(AppendEntriesReply::SnapshotWanted { at_least }));

@@ -179,13 +179,13 @@ impl Leader {
     }
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
-    pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Bytes {
+    pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Option<Bytes> {
         let now = common.clock.now();
         let reads = &mut self.reads;
         reads.is_due = false;
         let leased = common.config.lease_reads && now < reads.lease_wanted_until;
         if !leased && reads.pending.is_empty() {
-            return Bytes::new();
+            return None;
         }
         reads.round = reads.round.saturating_add(1);
         if leased {
@@ -199,7 +199,7 @@ impl Leader {
                 reads.sent.pop_front();
             }
         }
-        Bytes::copy_from_slice(&reads.round.to_be_bytes())
+        Some(Bytes::copy_from_slice(&reads.round.to_be_bytes()))
     }
 
     /// A peer repeats the context of a heartbeat. One that this leader never sent proves nothing.

@@ -1,6 +1,5 @@
 //! Sending the log, and counting the acknowledgements (§5.3, §5.4; pipelining: thesis §10.2.1).
 
-use bytes::Bytes;
 use raft_proto::{
     AppendEntries, Body, Entries, Heartbeat, Index, InstallSnapshot, LogPosition, NodeId, Snapshot,
     SnapshotMetadata,
@@ -380,13 +379,13 @@ impl Leader {
                 let commit = commit.min(index);
                 peer.on_heartbeat_sent(commit);
                 common.send_heartbeat(id, || {
-                    let context = if context.is_empty() { Bytes::new() } else { context.clone() };
+                    let context = context.clone().unwrap_or_default();
                     Heartbeat { commit, relied, context }
                 });
             }
         }
         // Where no other vote counts, the round is over.
-        if !context.is_empty() {
+        if context.is_some() {
             self.release_confirmed(common);
         }
     }
