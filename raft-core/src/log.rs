@@ -314,11 +314,11 @@ impl<S: Storage> RaftLog<S> {
     }
 
     /// What follows from an append of `entries` behind `prev`. Reads only.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plan_append(
         &self,
         prev: LogPosition,
-        entries: &[Entry],
+        entries: &Entries,
     ) -> Result<AppendPlan, AppendError> {
         if prev.index < self.committed {
             return Ok(AppendPlan::BeforeCommit);

@@ -52,7 +52,7 @@ impl Follower {
     }
 
     /// AppendEntries (§5.3): the plan says what it means for the log.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn on_append<S: Storage>(
         &mut self,
         common: &mut Common<S>,

@@ -4,7 +4,8 @@
 use alloc::boxed::Box;
 
 use raft_proto::{
-    AppendEntries, AppendEntriesReply, Body, Heartbeat, Index, Message, NodeId, Snapshot, Term,
+    AppendEntries, AppendEntriesReply, Body, Heartbeat, HeartbeatReply, Index, Message, NodeId, Snapshot,
+    Term,
 };
 
 use super::common::Next;
@@ -25,6 +26,9 @@ enum Prepared<'a> {
     Snapshot(&'a mut Snapshot, Box<SnapshotPlan>),
     /// And as far as the leader counts on this log, if it doesn't hold that.
     Heartbeat(&'a mut Heartbeat, Option<Index>),
+    /// These two are frequent, so they are told apart early: then the compiler knows which it has.
+    AppendReply(AppendEntriesReply),
+    HeartbeatReply(&'a HeartbeatReply),
     Plain(&'a mut Body),
 }
 
@@ -140,13 +144,13 @@ impl<S: Storage> Raft<S> {
                 let missing = log.missing(heartbeat)?;
                 Ok(Prepared::Heartbeat(heartbeat, missing))
             }
+            Body::AppendEntriesReply(reply) => Ok(Prepared::AppendReply(*reply)),
+            Body::HeartbeatReply(reply) => Ok(Prepared::HeartbeatReply(reply)),
             body @ (Body::Propose(_)
-            | Body::AppendEntriesReply(_)
             | Body::RequestVote(_)
             | Body::RequestVoteReply(_)
             | Body::PreVote(_)
             | Body::PreVoteReply(_)
-            | Body::HeartbeatReply(_)
             | Body::TransferLeader(_)
             | Body::TimeoutNow
             | Body::ReadIndex(_)
@@ -169,7 +173,7 @@ impl<S: Storage> Raft<S> {
             (Prepared::Heartbeat(heartbeat, missing), Role::Follower(follower)) => {
                 follower.on_heartbeat(common, from, heartbeat, missing)
             }
-            (Prepared::Plain(Body::AppendEntriesReply(reply)), Role::Leader(leader)) => match *reply {
+            (Prepared::AppendReply(reply), Role::Leader(leader)) => match reply {
                 AppendEntriesReply::Accepted { index } => return leader.on_accepted(common, from, index),
                 AppendEntriesReply::Rejected { rejected, hint } => {
                     return leader.on_rejected(common, from, rejected, hint);
@@ -178,7 +182,7 @@ impl<S: Storage> Raft<S> {
                     leader.on_snapshot_wanted(common, from, at_least)
                 }
             },
-            (Prepared::Plain(Body::HeartbeatReply(reply)), Role::Leader(leader)) => {
+            (Prepared::HeartbeatReply(reply), Role::Leader(leader)) => {
                 leader.on_heartbeat_reply(common, from, &reply.context)
             }
             (Prepared::Plain(Body::RequestVote(request)), role) => {
@@ -214,7 +218,12 @@ impl<S: Storage> Raft<S> {
             }
             // An answer that comes after the role which asked has ended, or a wish that this role can't fulfil.
             (
-                Prepared::Append(..) | Prepared::Snapshot(..) | Prepared::Heartbeat(..) | Prepared::Plain(_),
+                Prepared::Append(..)
+                | Prepared::Snapshot(..)
+                | Prepared::Heartbeat(..)
+                | Prepared::AppendReply(_)
+                | Prepared::HeartbeatReply(_)
+                | Prepared::Plain(_),
                 _,
             ) => {
                 common.count_dropped();

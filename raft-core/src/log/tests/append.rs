@@ -24,7 +24,7 @@ enum Plan {
 }
 
 fn plan(log: &RaftLog<MemoryStorage>, prev: LogPosition, entries: &[Entry]) -> Plan {
-    match log.plan_append(prev, entries) {
+    match log.plan_append(prev, &entries.to_vec().into()) {
         Ok(AppendPlan::BeforeCommit) => Plan::BeforeCommit,
         Ok(AppendPlan::Append { known }) => Plan::Append(known),
         Ok(AppendPlan::Reject { hint }) => Plan::Reject(hint.term.get(), hint.index.get()),
@@ -84,7 +84,7 @@ fn a_committed_entry_is_never_replaced() {
     // The gate lets no such entries through; the log refuses them all the same.
     let mut log = log_of(&[1, 1, 1], &[1]);
     log.commit_to(at(3));
-    let error = log.plan_append(position(1, 3), &[entry(2, 3)]).unwrap_err();
+    let error = log.plan_append(position(1, 3), &std::vec![entry(2, 3)].into()).unwrap_err();
     assert!(matches!(error, AppendError::Conflict(index) if index == at(3)));
 }
 

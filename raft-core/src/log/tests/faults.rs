@@ -207,7 +207,7 @@ fn an_append_that_cannot_be_judged_fails_and_changes_nothing() {
             (position(2, 7), Vec::new()),
         ];
         for (prev, entries) in appends {
-            let error = log.plan_append(prev, &entries).map(|_| ()).unwrap_err();
+            let error = log.plan_append(prev, &entries.into()).map(|_| ()).unwrap_err();
             assert!(matches!(error, AppendError::Storage(_)), "{fault:?} {prev}: {error:?}");
         }
         log.storage().heal();
