@@ -185,6 +185,12 @@ impl Batches {
         self.before
     }
 
+    /// The encoded length of all.
+    #[inline]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The last position.
     #[inline]
     pub(crate) fn last(&self) -> LogPosition {

@@ -204,6 +204,9 @@ impl Unstable {
     /// `max_bytes` are kept, others too.
     #[inline]
     pub(crate) fn forget(&mut self, applying: Index, max_bytes: u64) {
+        if applying <= self.batches.before().index && self.batches.bytes() <= max_bytes {
+            return;
+        }
         let durable = self.base.index;
         self.batches.drop_while(|last, bytes| last <= durable && (last <= applying || bytes > max_bytes));
     }
