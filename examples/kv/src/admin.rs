@@ -115,7 +115,10 @@ fn run(what: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
 }
 
 /// Host and port in a URL; they will do alone.
-fn host(url: &str) -> Result<&str, Exit> {
+///
+/// # Errors
+/// It has none, or a path.
+pub(crate) fn host(url: &str) -> Result<&str, Exit> {
     let host = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     if host.is_empty() || host.contains('/') {
         return Err(Exit::usage(format!("`{url}` is not of the form http://IP:PORT")));
@@ -123,7 +126,11 @@ fn host(url: &str) -> Result<&str, Exit> {
     Ok(host)
 }
 
-async fn fetch(
+/// Asks a node. Gives the answer's status, and the JSON that it consists of.
+///
+/// # Errors
+/// There is no answer within this time, or a second later, or it isn't JSON.
+pub(crate) async fn fetch(
     host: &str,
     method: Method,
     path: &str,
@@ -164,11 +171,11 @@ async fn ask(url: &str, method: Method, path: &str, body: Option<&Value>) -> Res
     Err(Exit::failed(text(&value, "error").unwrap_or("it was refused, without a reason")))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name)?.as_str()
 }
 
-fn number(value: &Value, name: &str) -> Option<u64> {
+pub(crate) fn number(value: &Value, name: &str) -> Option<u64> {
     value.get(name)?.as_u64()
 }
 

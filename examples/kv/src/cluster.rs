@@ -19,7 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -49,6 +49,33 @@ pub(crate) fn run(options: &ClusterOptions) -> Result<(), Exit> {
     runtime.block_on(supervise(options))
 }
 
+/// Ctrl-C, and being told to end.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on these signals don't end the process.
+    ///
+    /// # Errors
+    /// They can't be listened for.
+    pub(crate) fn listen() -> Result<Signals, Exit> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Exit::failed(format!("can't listen for signals: {error}")));
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Signals { interrupt, terminate })
+    }
+
+    /// Waits for the next. Gives what it means.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "interrupted",
+            _ = self.terminate.recv() => "told to end",
+        }
+    }
+}
+
 /// A node's process.
 struct Running {
     node: NodeLayout,
@@ -63,59 +90,86 @@ struct Ended {
     status: Option<ExitStatus>,
 }
 
-async fn supervise(options: &ClusterOptions) -> Result<(), Exit> {
-    let failed = |error| Exit::failed(format!("can't listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let layout = Layout::open(options)?;
-    let (ended, mut endings) = mpsc::channel(16);
-    let mut running = Vec::new();
-    for node in &layout.nodes {
-        match spawn(options, &layout, node, ended.clone()) {
-            Ok(child) => running.push(child),
+/// The servers of a cluster. They stop when this is dropped, or when this process ends.
+pub(crate) struct Servers {
+    layout: Layout,
+    running: Vec<Running>,
+    endings: mpsc::Receiver<Ended>,
+}
+
+impl Servers {
+    /// Starts all of them, and waits until one leads and serves. Gives its number too.
+    ///
+    /// # Errors
+    /// One can't be started or ends, none leads in time, or there was a signal before.
+    pub(crate) async fn start(
+        options: &ClusterOptions,
+        signals: &mut Signals,
+    ) -> Result<(Servers, u64), Exit> {
+        let layout = Layout::open(options)?;
+        let (ended, endings) = mpsc::channel(16);
+        let mut servers = Servers { layout, running: Vec::new(), endings };
+        for node in &servers.layout.nodes {
+            match spawn(options, &servers.layout, node, ended.clone()) {
+                Ok(child) => servers.running.push(child),
+                Err(exit) => {
+                    servers.stop().await;
+                    return Err(exit);
+                }
+            }
+        }
+        drop(ended);
+
+        let start_timeout = Duration::from_secs(options.start_timeout);
+        let started = tokio::select! {
+            leader = timeout(start_timeout, wait_for_leader(&servers.layout)) => {
+                leader.map_err(|_| Exit::failed(format!("no leader serves after {} s; see the nodes' log.jsonl", options.start_timeout)))
+            }
+            Some(end) = servers.endings.recv() => {
+                servers.running.retain(|child| child.node.id != end.id);
+                Err(Exit::failed(format!("node {} {} while the cluster started", end.id, describe(end.status))))
+            }
+            signal = signals.next() => Err(Exit::failed(format!("{signal} before a leader served"))),
+        };
+        match started {
+            Ok(leader) => Ok((servers, leader)),
             Err(exit) => {
-                stop_all(running, &mut endings).await;
-                return Err(exit);
+                servers.stop().await;
+                Err(exit)
             }
         }
     }
-    drop(ended);
 
-    let start_timeout = Duration::from_secs(options.start_timeout);
-    let started = tokio::select! {
-        leader = timeout(start_timeout, wait_for_leader(&layout)) => {
-            leader.map_err(|_| Exit::failed(format!("no leader serves after {} s; see the nodes' log.jsonl", options.start_timeout)))
-        }
-        Some(end) = endings.recv() => {
-            running.retain(|child| child.node.id != end.id);
-            Err(Exit::failed(format!("node {} {} while the cluster started", end.id, describe(end.status))))
-        }
-        _ = interrupt.recv() => Err(Exit::failed("interrupted before a leader served")),
-        _ = terminate.recv() => Err(Exit::failed("told to end before a leader served")),
-    };
-    match started {
-        Ok(leader) => greet(&layout, &running, leader),
-        Err(exit) => {
-            stop_all(running, &mut endings).await;
-            return Err(exit);
-        }
+    /// Where each serves clients: `IP:PORT`.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.layout.nodes.iter().map(|node| node.http.to_string()).collect()
     }
 
+    /// Stops those that run. True if all did by themselves.
+    pub(crate) async fn stop(self) -> bool {
+        let Servers { running, mut endings, .. } = self;
+        stop_all(running, &mut endings).await
+    }
+}
+
+async fn supervise(options: &ClusterOptions) -> Result<(), Exit> {
+    let mut signals = Signals::listen()?;
+    let (mut servers, leader) = Servers::start(options, &mut signals).await?;
+    greet(&servers.layout, &servers.running, leader);
     loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            Some(end) = endings.recv() => {
-                running.retain(|child| child.node.id != end.id);
-                lament(options, &layout, &end, running.len());
-                if running.is_empty() {
+            _ = signals.next() => break,
+            Some(end) = servers.endings.recv() => {
+                servers.running.retain(|child| child.node.id != end.id);
+                lament(options, &servers.layout, &end, servers.running.len());
+                if servers.running.is_empty() {
                     return Err(Exit::failed("all nodes have ended"));
                 }
             }
         }
     }
-    say!("raft-kv: stopping {} nodes", running.len());
-    if stop_all(running, &mut endings).await {
+    say!("raft-kv: stopping {} nodes", servers.running.len());
+    if servers.stop().await {
         say!("raft-kv: all stopped; the data is kept in {}", options.data_dir.display());
         Ok(())
     } else {
@@ -162,6 +216,8 @@ fn spawn(
         .arg("--stop-on-stdin-eof")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        // Ctrl-C is for this process, which then stops them.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Exit::failed(format!("can't start node {}: {error}", node.id)))?;

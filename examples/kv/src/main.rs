@@ -8,10 +8,12 @@
 //!   * the library `raft_kv`: commands, state machine, data folder
 //! * [`cluster`]: several servers, each a process of its own
 //! * [`admin`]: what the command line asks of a cluster that runs
+//! * [`bench`]: how many requests a cluster serves, and how fast
 //! * [`scenario`]: what a cluster does, shown and checked on real servers
 //! * [`logging`]: the structured log
 
 mod admin;
+mod bench;
 mod cluster;
 mod http;
 mod logging;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Transfer(options) => admin::transfer(&options),
         Command::Status(options) => admin::status(&options),
         Command::Scenario(options) => scenario::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     let (message, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,

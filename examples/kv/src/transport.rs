@@ -57,6 +57,8 @@ pub(crate) struct Peer {
 #[derive(Default)]
 struct Counters {
     dropped: AtomicU64,
+    appends: AtomicU64,
+    entries: AtomicU64,
     snapshots_sent: AtomicU64,
     snapshots_failed: AtomicU64,
 }
@@ -71,6 +73,9 @@ pub(crate) struct PeerLink {
     pub(crate) member: bool,
     pub(crate) connected: bool,
     pub(crate) messages_dropped: u64,
+    /// Messages with entries that were sent, and the entries in them.
+    pub(crate) appends_sent: u64,
+    pub(crate) entries_sent: u64,
     pub(crate) snapshots_sent: u64,
     pub(crate) snapshots_failed: u64,
 }
@@ -134,13 +139,22 @@ impl Transport {
         let mut lost = Vec::new();
         for message in messages {
             let Some(peer) = &self.peer(message.to) else { continue };
-            if let Body::InstallSnapshot(_) = message.body {
-                self.send_snapshot(peer, message);
-            } else if !peer.connected.load(Ordering::Acquire) || peer.queue.try_send(message).is_err() {
+            let entries = match &message.body {
+                Body::InstallSnapshot(_) => {
+                    self.send_snapshot(peer, message);
+                    continue;
+                }
+                Body::AppendEntries(append) => append.entries.len() as u64,
+                _ => 0,
+            };
+            if !peer.connected.load(Ordering::Acquire) || peer.queue.try_send(message).is_err() {
                 peer.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 if !lost.contains(&peer.id) {
                     lost.push(peer.id);
                 }
+            } else if entries > 0 {
+                peer.counters.appends.fetch_add(1, Ordering::Relaxed);
+                peer.counters.entries.fetch_add(entries, Ordering::Relaxed);
             }
         }
         lost
@@ -155,6 +169,8 @@ impl Transport {
             member: peer.member.load(Ordering::Acquire),
             connected: peer.connected.load(Ordering::Acquire),
             messages_dropped: peer.counters.dropped.load(Ordering::Relaxed),
+            appends_sent: peer.counters.appends.load(Ordering::Relaxed),
+            entries_sent: peer.counters.entries.load(Ordering::Relaxed),
             snapshots_sent: peer.counters.snapshots_sent.load(Ordering::Relaxed),
             snapshots_failed: peer.counters.snapshots_failed.load(Ordering::Relaxed),
         };

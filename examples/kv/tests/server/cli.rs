@@ -64,6 +64,40 @@ fn a_command_line_that_makes_no_sense() {
 }
 
 #[test]
+fn a_benchmark_that_makes_no_sense() {
+    let url = "http://127.0.0.1:1";
+    for (arguments, reason) in [
+        (&["--for", "10"][..], "`10` is not of the form 10s, 500ms or 2m"),
+        (&["--for", "0s"], "more than nothing"),
+        (&["--for", "1s", "--writes", "5"], "--writes"),
+        (&["--writes", "0"], "--writes"),
+        (&["--clients", "0"], "--clients"),
+        (&["--clients", "many"], "many"),
+        (&["--reads", "101"], "--reads"),
+        (&["--reads", "100", "--writes", "5"], "--reads 100 leaves no room for --writes"),
+        (&["--value-bytes", "0"], "--value-bytes"),
+        (&["--value-bytes", "2000000"], "--value-bytes 2000000 is more than --max-body 1048576"),
+        (&["--keys", "0"], "--keys"),
+        (&["--consistency", "eventual"], "eventual"),
+        (&["--nodes", "0"], "--nodes"),
+        (&["--heartbeat-ticks", "10"], "--election-ticks must be more than --heartbeat-ticks"),
+        (&["--temp-dir", "/nonexistent/raft-kv"], "no temporary folder in /nonexistent/raft-kv"),
+        (&["--url", "http://127.0.0.1:1/kv"], "is not of the form http://IP:PORT"),
+        // What is said of a cluster that is started for it says nothing of one that runs.
+        (&["--url", url, "--nodes", "3"], "--nodes"),
+        (&["--url", url, "--temp-dir", "/tmp"], "--temp-dir"),
+        (&["--url", url, "--tick-ms", "10"], "--tick-ms"),
+    ] {
+        let text = refused(&[&["bench"], arguments].concat());
+        assert!(text.contains(reason), "{arguments:?}: {text}");
+    }
+    let nobody = program().args(["bench", "--url", url]).output().unwrap();
+    let text = String::from_utf8(nobody.stderr).unwrap();
+    assert_eq!(nobody.status.code(), Some(1), "{text}");
+    assert!(text.contains("127.0.0.1:1 can't be reached"), "{text}");
+}
+
+#[test]
 fn a_port_that_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let (taken_addr, free) = (taken.local_addr().unwrap().to_string(), free_addr().to_string());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod batching;
+mod bench;
 mod cli;
 mod cluster_command;
 mod curl;

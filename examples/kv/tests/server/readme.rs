@@ -38,5 +38,5 @@ fn its_commands_for_raft_kv_are_understood() {
         let output = program().args(arguments.split(' ')).arg("--help").output().unwrap();
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 8);
 }
