@@ -46,8 +46,8 @@ pub(super) async fn run(transport: Arc<Transport>, listener: TcpListener) {
 }
 
 async fn serve(transport: &Arc<Transport>, mut stream: TcpStream, addr: SocketAddr, snapshots: &Semaphore) {
-    let hello = match timeout(HELLO, greet(transport, &mut stream)).await {
-        Ok(Ok(hello)) => hello,
+    let (hello, replaced) = match timeout(HELLO, greet(transport, &mut stream)).await {
+        Ok(Ok(greeted)) => greeted,
         Ok(Err(error)) => {
             warn!(transport.log, "refused a connection"; "addr" => %addr, "reason" => %error);
             return;
@@ -63,7 +63,7 @@ async fn serve(transport: &Arc<Transport>, mut stream: TcpStream, addr: SocketAd
             debug!(log, "a peer connected"; "addr" => %addr);
             tokio::select! {
                 ended = read_messages(transport, stream, hello.from.id) => ended,
-                () = replaced(transport, hello.from.id) => Err(io::Error::other("the peer has connected anew")),
+                () = replaced => Err(io::Error::other("the peer has connected anew")),
             }
         }
         Purpose::Snapshot => snapshots::receive(transport, stream, hello.from.id, snapshots, &log).await,
@@ -74,24 +74,20 @@ async fn serve(transport: &Arc<Transport>, mut stream: TcpStream, addr: SocketAd
     }
 }
 
-/// Takes note of a peer's connection for messages, and waits until another takes its place.
-async fn replaced(transport: &Transport, from: NodeId) {
-    // Holds no peer: one whose address changes gives way to another.
-    let arrived = transport.peer(from).map(|peer| peer.arrived());
-    match arrived {
-        Some(arrived) => arrived.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Reads the hello, answers it, and takes note of who it is.
-async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hello> {
+/// Reads the hello, takes note of who it is, and answers. The future that is given ends when a later connection takes the
+/// place of this one, if it is for messages.
+async fn greet(
+    transport: &Transport,
+    stream: &mut TcpStream,
+) -> io::Result<(Hello, impl Future<Output = ()> + use<>)> {
     stream.set_nodelay(true)?;
     let frame = read_frame(stream, MAX_HELLO).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let checked = Hello::decode(frame).and_then(|hello| {
         hello.check(&transport.own, |id| transport.knows(id))?;
         Ok(hello)
     });
+    // Before the answer: a connection that the peer makes when it has this one's must count as the later of the two.
+    let arrived = checked.as_ref().ok().and_then(|hello| arrive(transport, hello));
     // What speaks another protocol isn't answered in ours.
     if checked != Err(Refusal::NotThisProtocol) {
         let welcome = checked.as_ref().map(|_| transport.own.clone()).map_err(Refusal::clone);
@@ -100,12 +96,22 @@ async fn greet(transport: &Transport, stream: &mut TcpStream) -> io::Result<Hell
             .map_err(|_| io::ErrorKind::InvalidData)?;
         stream.write_all(&buffer).await?;
     }
-    let hello = checked?;
-    if let Some(peer) = transport.meet(&hello.from) {
-        peer.learn(&hello.from);
-        peer.wake.notify_one();
-    }
-    Ok(hello)
+    let replaced = async move {
+        match arrived {
+            Some(arrived) => arrived.await,
+            None => std::future::pending().await,
+        }
+    };
+    Ok((checked?, replaced))
+}
+
+/// Takes note of a peer, and of its connection if that is for messages.
+fn arrive(transport: &Transport, hello: &Hello) -> Option<impl Future<Output = ()> + use<>> {
+    let peer = transport.meet(&hello.from)?;
+    peer.learn(&hello.from);
+    peer.wake.notify_one();
+    // The future holds no peer: one whose address changes gives way to another.
+    (hello.purpose == Purpose::Messages).then(|| peer.arrived())
 }
 
 async fn read_messages(transport: &Transport, stream: TcpStream, from: NodeId) -> io::Result<()> {
