@@ -185,6 +185,8 @@ impl Node {
     /// The process does nothing any more until [`resume`](Node::resume).
     pub(crate) fn pause(&mut self) {
         signal("STOP", self.pid());
+        // The system passes the signal on when it comes to it; until then the process goes on.
+        wait_until("the server is stopped", || all_threads_are_stopped(self.pid()));
         self.stopped = true;
     }
 
@@ -235,6 +237,16 @@ pub(crate) fn signal(name: &str, pid: u32) {
     // The shell's own `kill`: nothing else need be installed.
     let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().unwrap();
     assert!(sent.success());
+}
+
+/// Where the system doesn't tell (only Linux has these files), it's taken on trust.
+fn all_threads_are_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // Number, name in parentheses (with any letters in it), state. A thread that has just ended has no file.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+    })
 }
 
 /// Several servers that form a cluster.
