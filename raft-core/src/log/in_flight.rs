@@ -122,10 +122,10 @@ impl InFlight {
         }
     }
 
-    /// The log was replaced by a snapshot.
+    /// The log was replaced by a snapshot. One that came before it isn't the one that is waited for now, even if it covers as much.
     pub(crate) fn on_restore(&mut self) {
         for write in &mut self.writes {
-            write.covers = None;
+            (write.covers, write.snapshot) = (None, None);
         }
     }
 

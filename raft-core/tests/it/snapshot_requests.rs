@@ -104,6 +104,32 @@ fn what_was_acknowledged_is_durable_at_any_time() {
     }
 }
 
+/// Asked for again while the first is being written, a second snapshot of the same entries replaces the state machine once more:
+/// what is behind it is applied when that is done, and not when the first is durable.
+#[test]
+fn nothing_is_applied_between_two_snapshots_of_the_same_entries() {
+    let mut cluster = led(|config| {
+        asynchronous(config);
+        config.max_apply_ahead = 8;
+    });
+    cluster.compact(1);
+    cluster.set_disk(3, Disk::Held);
+    for _ in 0..2 {
+        request(&mut cluster, 3);
+        // What it tells waits for its disk.
+        cluster.step(message(3, 1, 1, wanted(4))).unwrap();
+        cluster.deliver_if(is_snapshot);
+        assert_eq!(cluster.status(3).snapshot_wanted, None, "it came");
+        cluster.node_mut(1).report_snapshot(id(3), SnapshotStatus::Finished);
+    }
+    cluster.propose(1, "d").unwrap();
+    cluster.settle();
+    cluster.rounds(1);
+    cluster.persist_all(3);
+    assert_eq!((cluster.status(3).applied, cluster.slot(3).applied.len()), (index(5), 5));
+    assert_eq!(cluster.applied(3), cluster.applied(1));
+}
+
 #[test]
 fn it_asks_with_each_heartbeat_until_it_has_one() {
     let mut cluster = led(|_| {});
