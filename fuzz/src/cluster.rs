@@ -76,6 +76,8 @@ pub struct Node<P: Parts = Own> {
     pub fuse: Option<Stage>,
     /// Its disk can't be read any more: it stays down until it is out of the configuration, and comes back empty.
     pub spoilt: bool,
+    /// Its state machine waits for a snapshot.
+    pub damaged: bool,
     /// Its leader counts on what its disk no longer holds.
     pub lossy: bool,
     /// The largest windows that it was set up with since it started: messages and bytes.
@@ -111,6 +113,7 @@ impl<P: Parts> Node<P> {
             disks: 0,
             fuse: None,
             spoilt: false,
+            damaged: false,
             lossy: false,
             windows: (0, 0),
             handed: HardState::default(),
@@ -227,6 +230,7 @@ impl<P: Parts> Node<P> {
             return broken("snapshot", format!("node {} is given no snapshot of ours", self.id));
         };
         self.machine = machine;
+        self.damaged = false;
         self.tested.restore(tested).or_else(|error| {
             broken(
                 "snapshot",
@@ -242,6 +246,7 @@ impl<P: Parts> Node<P> {
     pub fn crash(&mut self, survive: usize, torn: bool) -> Check {
         self.raw = None;
         self.lives += 1;
+        self.damaged = false;
         self.to_apply.clear();
         self.disk.crash(survive, torn)
     }
@@ -269,14 +274,22 @@ impl<P: Parts> Node<P> {
     /// # Errors
     /// As [`Disk::keep_snapshot`].
     pub fn make_snapshot_if_due(&mut self, count: usize) -> Check {
+        let due = self.machine.index().get() % self.options.snapshot_every < count as u64;
+        if due { self.make_snapshot(self.options.keep_entries) } else { Ok(()) }
+    }
+
+    /// Makes a snapshot if it can, and keeps so many entries before it.
+    ///
+    /// # Errors
+    /// As [`Disk::keep_snapshot`].
+    pub fn make_snapshot(&mut self, keep_entries: u64) -> Check {
         let index = self.machine.index();
-        let due = index.get() % self.options.snapshot_every < count as u64;
-        if due && self.is_durable() {
-            let compact = Index::new(index.get().saturating_sub(self.options.keep_entries));
-            let snapshot = self.snapshot();
-            self.disk.keep_snapshot(snapshot, compact)?;
+        if index.is_zero() || self.damaged || !self.is_durable() {
+            return Ok(());
         }
-        Ok(())
+        let compact = Index::new(index.get().saturating_sub(keep_entries));
+        let snapshot = self.snapshot();
+        self.disk.keep_snapshot(snapshot, compact)
     }
 
     /// Is the last entry that was applied on the disk? With those that are applied before they are durable it may not be, or
@@ -290,12 +303,7 @@ impl<P: Parts> Node<P> {
     /// # Errors
     /// As [`Disk::keep_snapshot`].
     pub fn make_wanted_snapshot(&mut self) -> Check {
-        let index = self.machine.index();
-        if self.disk.take_wants_snapshot() && !index.is_zero() && self.is_durable() {
-            let snapshot = self.snapshot();
-            self.disk.keep_snapshot(snapshot, Index::ZERO)?;
-        }
-        Ok(())
+        if self.disk.take_wants_snapshot() { self.make_snapshot(u64::MAX) } else { Ok(()) }
     }
 }
 

@@ -493,6 +493,11 @@ impl Oracle {
         flow::check_admission(raw, bytes)
     }
 
+    /// A node's election time-out was set.
+    pub fn on_hurried(&mut self, at: usize, ticks: u32) {
+        self.elections.on_hurried(at, ticks);
+    }
+
     /// A leader was asked to hand over.
     pub fn on_transfer_asked(&mut self, at: usize) {
         self.flow.on_transfer_asked(at);

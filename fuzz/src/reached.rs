@@ -67,6 +67,8 @@ situations! {
     SnapshotWhileApplying: "a snapshot is written while earlier entries are still being applied",
     CrashWithSnapshot: "power is lost while a snapshot is being written",
     SnapshotToNewcomer: "a node joins by a snapshot",
+    SnapshotWanted: "a state machine is damaged, and its node asks for a snapshot",
+    SnapshotWithTail: "a snapshot that was asked for comes with the entries behind it",
     // Disks
     WriteLost: "power is lost before a write is done",
     WriteTorn: "power is lost in the middle of a write",
@@ -119,6 +121,9 @@ situations! {
     // The network
     Duplicate: "a message arrives twice",
     Straggler: "a message arrives after many others that were sent later",
+    Echo: "messages of long ago arrive",
+    Rivals: "nodes campaign at the same time, and again before they can have been answered",
+    Stranded: "a leader is cut off and takes on proposals, and its successor throws its log away",
     Paused: "a node doesn't run for a while",
     CutOff: "a node is cut off in one direction",
     Reconfigured: "settings are changed while a node runs",

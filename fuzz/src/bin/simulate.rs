@@ -35,7 +35,7 @@ struct Args {
     #[arg(long)]
     changes: Option<bool>,
     /// What may break, separated by commas. Default: all of crash, outage, mend, cut-off, partition, weather, reads, stuck, pause,
-    /// spoilt. (`lie` breaks the contract of a disk, to see that it is noticed.)
+    /// spoilt, echo, rivals, stranded, damage. (`lie` breaks the contract of a disk, to see that it is noticed.)
     #[arg(long, value_delimiter = ',', value_parser = fault)]
     faults: Option<Vec<Fault>>,
     /// How many seeds to run at the same time.

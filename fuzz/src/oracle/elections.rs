@@ -27,6 +27,8 @@ struct Campaigner {
     ticks: u64,
     /// It heard from its leader, gave its vote, or campaigned.
     quiet_since: u64,
+    /// Its election time-out may have been set to so few ticks, and is drawn again at its next term.
+    hurried: Option<u32>,
     /// It heard from its leader.
     led_at: Option<u64>,
     /// When each node answered it.
@@ -107,6 +109,11 @@ impl Elections {
 
     pub(super) fn on_tick(&mut self, at: usize) {
         self.campaigners[at].ticks += 1;
+    }
+
+    pub(super) fn on_hurried(&mut self, at: usize, ticks: u32) {
+        let hurried = &mut self.campaigners[at].hurried;
+        *hurried = Some(hurried.unwrap_or(ticks).min(ticks));
     }
 
     /// The membership has changed: who is new in it couldn't answer yet.
@@ -274,6 +281,7 @@ impl Elections {
                 self.check_asked(cx, raw, cause)?;
                 let campaigner = &mut self.campaigners[cx.at];
                 (campaigner.grants, campaigner.quiet_since) = (Set::EMPTY, campaigner.ticks);
+                campaigner.hurried = None;
                 Ok(())
             }
             Some(RoleKind::Follower) | None => {
@@ -303,6 +311,8 @@ impl Elections {
         shadow: &Shadow,
     ) -> Check {
         let (id, campaigner) = (cx.node().id, &self.campaigners[cx.at]);
+        let least = raw.config().election_ticks;
+        let least = campaigner.hurried.map_or(least, |hurried| hurried.min(least));
         let members = Members::of(raw.configuration());
         if !members.is_voter(id) {
             return broken("18e", format!("node {id} campaigns, and is no voter: {members}"));
@@ -316,7 +326,7 @@ impl Elections {
             return broken("18c", format!("node {id} campaigns with a snapshot that isn't durable"));
         }
         let waited = campaigner.ticks - campaigner.quiet_since;
-        if cause == Cause::Tick && waited < u64::from(raw.config().election_ticks) {
+        if cause == Cause::Tick && waited < u64::from(least) {
             return broken(
                 "5.2",
                 format!("node {id} campaigns {waited} ticks after it heard from its leader"),

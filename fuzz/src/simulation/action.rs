@@ -118,6 +118,18 @@ pub enum Action {
     Reconfigure { at: usize, limits: Limits },
     /// The window to one peer changes.
     Window { at: usize, peer: usize, messages: u32 },
+    /// The next election time-out of a node is so many ticks.
+    Hurry { at: usize, ticks: u32 },
+    /// A node gives back the memory of its empty buffers.
+    Shrink(usize),
+    /// A node makes a snapshot, and keeps nothing of its log before it.
+    Compact(usize),
+    /// Somebody who waits for no answer proposes so many entries, of so many bytes each.
+    Propose { at: usize, count: u32, bytes: usize },
+    /// A node's state machine is found to be damaged: it asks for a snapshot.
+    Damage(usize),
+    /// It wasn't.
+    Withdraw(usize),
     /// A node commits by groups: those with a bit in `second`, and the others. By none if it is nothing.
     Groups { at: usize, second: Option<u16> },
     /// The chaos is over. What follows isn't a list of actions but a demand.

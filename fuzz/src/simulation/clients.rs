@@ -65,7 +65,7 @@ impl Driver {
         self.schedule(world.now + after, Due::Operator);
         let at = self.any_node(world);
         let other = self.rng.usize(0..world.nodes.len());
-        let action = match self.rng.u32(0..20) {
+        let action = match self.rng.u32(0..22) {
             8 if self.plan.changes && other != at => {
                 let changes = [self.any_change(world), self.any_change(world)];
                 Action::Changes { at, from: other, changes }
@@ -84,6 +84,8 @@ impl Driver {
             16 => Action::Report { at, peer: other, finished: self.rng.bool() },
             17 => Action::Reconfigure { at, limits: self.any_limits() },
             18 => Action::Window { at, peer: other, messages: self.rng.u32(1..20) },
+            20 => Action::Shrink(at),
+            21 => Action::Compact(at),
             19 if self.plan.groups => {
                 let second = if self.rng.bool() { Some(self.rng.u16(..)) } else { None };
                 Action::Groups { at, second }

@@ -28,6 +28,8 @@ pub(super) enum Due {
     Fault,
     Report { at: usize, peer: usize, finished: bool },
     Fetched(usize),
+    Rescue(usize),
+    Withdraw(usize, u32),
 }
 
 /// What the driver remembers of a node.
@@ -58,7 +60,12 @@ pub(super) struct Driver {
     free: Vec<usize>,
     watches: Vec<Watch>,
     outgoing: Vec<Sent>,
+    /// Messages of the past, that may come again.
+    hoard: Vec<Sent>,
 }
+
+/// So many messages may come again.
+const HOARD: usize = 64;
 
 impl Driver {
     pub(super) fn new(mut rng: Rng, plan: Plan, nodes: usize) -> Driver {
@@ -75,6 +82,7 @@ impl Driver {
             free: Vec::new(),
             watches: vec![Watch::default(); nodes],
             outgoing: Vec::new(),
+            hoard: Vec::new(),
         }
     }
 
@@ -90,6 +98,7 @@ impl Driver {
         self.links.mend();
         self.due.clear();
         self.parcels.clear();
+        self.hoard.clear();
         self.free.clear();
         self.watches.fill(Watch::default());
     }
@@ -144,6 +153,7 @@ impl Driver {
 
     fn send<P: Parts>(&mut self, world: &mut World<P>, sent: Sent) {
         let (from, to) = (sent.parcel.from, sent.parcel.to);
+        self.remember(&sent);
         let Weather { loss, repetition, .. } = self.weather;
         let lost = self.links.is_cut(from, to) || (loss > 0 && self.rng.u32(0..1000) < loss);
         if lost {
@@ -164,6 +174,11 @@ impl Driver {
     fn put_on_its_way<P: Parts>(&mut self, world: &World<P>, sent: Sent) {
         let (delay, straggles) = self.weather.delay(&mut self.rng);
         world.reached.reach_if(straggles, Situation::Straggler);
+        self.put_down(world.now + delay, sent);
+    }
+
+    /// It will arrive at this time.
+    fn put_down(&mut self, at: u64, sent: Sent) {
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.parcels[slot] = Some(sent);
@@ -174,7 +189,32 @@ impl Driver {
                 self.parcels.len() - 1
             }
         };
-        self.schedule(world.now + delay, Due::Arrival(slot));
+        self.schedule(at, Due::Arrival(slot));
+    }
+
+    /// Most that is rare is remembered, and little of what is sent all the time.
+    fn remember(&mut self, sent: &Sent) {
+        let one_in = match sent.parcel.kind {
+            Kind::Append | Kind::Heartbeat | Kind::HeartbeatReply | Kind::AppendReply => 32,
+            _ => 2,
+        };
+        if !self.chaos || self.rng.u32(0..one_in) > 0 {
+            return;
+        }
+        if self.hoard.len() < HOARD {
+            self.hoard.push(sent.clone());
+        } else {
+            let slot = self.rng.usize(0..HOARD);
+            self.hoard[slot] = sent.clone();
+        }
+    }
+
+    /// What was sent long ago arrives soon, in any order: for the second time, or after it was thought lost.
+    pub(super) fn echo<P: Parts>(&mut self, world: &World<P>) {
+        for sent in std::mem::take(&mut self.hoard) {
+            let delay = self.rng.u64(0..300_000);
+            self.put_down(world.now + delay, sent);
+        }
     }
 
     /// A node may have something to write, or to apply.
@@ -286,6 +326,11 @@ impl Driver {
             Due::Fault => self.fault(world),
             Due::Report { at, peer, finished } => self.perform(world, Action::Report { at, peer, finished }),
             Due::Fetched(at) => self.perform(world, Action::Fetched(at)),
+            Due::Rescue(at) => self.rescue(world, at),
+            Due::Withdraw(at, life) if world.nodes[at].lives == life => {
+                self.perform(world, Action::Withdraw(at))
+            }
+            Due::Withdraw(..) => Ok(()),
         }
     }
 
@@ -295,7 +340,13 @@ impl Driver {
             Due::Tick(at, _) | Due::Write(at, _) | Due::Apply(at, _) | Due::Fetched(at) => at,
             Due::Arrival(slot) => self.parcels[slot].as_ref().map_or(0, |sent| sent.parcel.to),
             Due::Report { at, .. } => at,
-            Due::Start(_) | Due::Client(_) | Due::Campaign(_) | Due::Operator | Due::Fault => return false,
+            Due::Start(_)
+            | Due::Client(_)
+            | Due::Campaign(_)
+            | Due::Operator
+            | Due::Fault
+            | Due::Rescue(_)
+            | Due::Withdraw(..) => return false,
         };
         let until = self.watches[at].asleep_until;
         if until > world.now {
@@ -369,6 +420,12 @@ pub(super) fn node_of(action: Action) -> Option<usize> {
         | Action::Campaign(at)
         | Action::Forget(at)
         | Action::Ping(at)
+        | Action::Shrink(at)
+        | Action::Compact(at)
+        | Action::Damage(at)
+        | Action::Withdraw(at)
+        | Action::Hurry { at, .. }
+        | Action::Propose { at, .. }
         | Action::Complete { at, .. }
         | Action::Crash { at, .. }
         | Action::Fuse { at, .. }

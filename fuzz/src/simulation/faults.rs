@@ -48,6 +48,10 @@ faults! {
     Stuck = "stuck": "A disk does nothing for a while.",
     Pause = "pause": "A node doesn't run for a while.",
     Spoilt = "spoilt": "A disk turns out to be damaged: its node stops, and comes back with an empty one.",
+    Echo = "echo": "Messages of long ago arrive, again or for the first time.",
+    Rivals = "rivals": "Nodes campaign at the same time, and again before they can have been answered.",
+    Stranded = "stranded": "A leader is cut off with a slow disk and takes on proposals, and its successor throws its log away.",
+    Damage = "damage": "A state machine is damaged: its node asks for a snapshot.",
     Lie = "lie": "A disk loses a vote that it had said to be durable. No promise outlives that: it is for tests of the checks.",
 }
 
@@ -66,7 +70,7 @@ impl Driver {
         }
         let after = self.rng.u64(self.plan.fault.0..self.plan.fault.1);
         self.schedule(world.now + after, Due::Fault);
-        let fault = match self.rng.u32(0..20) {
+        let fault = match self.rng.u32(0..26) {
             0..8 if self.plan.faults.contains(&Fault::Lie) => Fault::Lie,
             0..8 => Fault::Crash,
             8 => Fault::Outage,
@@ -77,7 +81,11 @@ impl Driver {
             15..17 => Fault::Reads,
             17 => Fault::Stuck,
             18 => Fault::Pause,
-            _ => Fault::Spoilt,
+            19 => Fault::Spoilt,
+            20 => Fault::Echo,
+            21 | 22 => Fault::Rivals,
+            23 => Fault::Stranded,
+            _ => Fault::Damage,
         };
         if !self.plan.faults.contains(&fault) {
             return Ok(());
@@ -145,6 +153,13 @@ impl Driver {
                 let micros = self.rng.u64(100_000..5_000_000);
                 self.pause(world, at, micros);
             }
+            Fault::Echo => {
+                world.reached.reach(Situation::Echo);
+                self.echo(world);
+            }
+            Fault::Rivals => self.rivals(world, at)?,
+            Fault::Stranded => return self.strand(world),
+            Fault::Damage => return self.damage(world, at),
             Fault::Lie => {
                 self.perform(world, Action::Crash { at, keep: usize::MAX, torn: false })?;
                 self.perform(world, Action::LoseVote(at))?;
@@ -163,6 +178,71 @@ impl Driver {
             }
         }
         Ok(true)
+    }
+
+    /// Two nodes want to lead, and are impatient: an answer may come when its question is no longer asked.
+    fn rivals<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check {
+        world.reached.reach(Situation::Rivals);
+        let spread = 4 * self.weather.max_delay;
+        for at in [at, self.rng.usize(0..world.nodes.len())] {
+            for _ in 0..self.rng.u32(1..4) {
+                let after = self.rng.u64(0..spread);
+                self.schedule(world.now + after, Due::Campaign(at));
+            }
+            if self.rng.bool() {
+                let ticks = self.rng.u32(1..4);
+                self.perform(world, Action::Hurry { at, ticks })?;
+            }
+        }
+        if self.rng.bool() && self.plan.faults.contains(&Fault::Echo) {
+            self.echo(world);
+        }
+        Ok(())
+    }
+
+    /// The leader is cut off, its disk does nothing until a while after it is heard again, and it takes on what the next leader
+    /// knows nothing of.
+    fn strand<P: Parts>(&mut self, world: &mut World<P>) -> Check<bool> {
+        let Some(at) = world.leader() else { return Ok(false) };
+        let away = self.rng.u64(1_000_000..6_000_000);
+        let stuck = away + self.rng.u64(0..1_000_000);
+        self.stick(world, at, stuck);
+        (0..world.nodes.len()).filter(|other| *other != at).for_each(|other| {
+            self.links.cut(at, other);
+            self.links.cut(other, at);
+        });
+        for _ in 0..self.rng.u32(1..4) {
+            let count = self.rng.u32(1..20);
+            self.perform(world, Action::Propose { at, count, bytes: 1 })?;
+        }
+        self.schedule(world.now + away, Due::Rescue(at));
+        Ok(true)
+    }
+
+    /// A leader that was cut off is heard again.
+    pub(super) fn rescue<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check {
+        self.links.mend();
+        if let Some(leader) = world.leader().filter(|leader| *leader != at) {
+            world.reached.reach(Situation::Stranded);
+            self.perform(world, Action::Compact(leader))?;
+        }
+        Ok(())
+    }
+
+    /// A state machine is damaged; sometimes it turns out not to be, or power is lost. Only one at a time, since its node
+    /// doesn't campaign until it has a snapshot.
+    fn damage<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check<bool> {
+        if world.nodes.iter().any(|node| node.damaged) {
+            return Ok(false);
+        }
+        self.perform(world, Action::Damage(at))?;
+        let (soon, life) = (world.now + self.rng.u64(10_000..1_000_000), world.nodes[at].lives);
+        match self.rng.u32(0..4) {
+            0 => self.schedule(soon, Due::Withdraw(at, life)),
+            1 => return self.lose_power(world, at),
+            _ => {}
+        }
+        Ok(world.nodes[at].damaged)
     }
 
     fn lose_power<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check<bool> {

@@ -53,6 +53,7 @@ impl<P: Parts> World<P> {
         self.check_sync(at, ready)?;
         let (oracle, cx) = self.look(at);
         oracle.on_ready(&cx, ready)?;
+        self.check_wanted(at, ready)?;
         self.take_note(at, ready)?;
         let needs_write = ready.needs_acknowledgement();
         if needs_write && self.blows(at, Stage::Taken)? {
@@ -128,6 +129,26 @@ impl<P: Parts> World<P> {
         Ok(())
     }
 
+    /// A state machine that waits for a snapshot is given nothing but one that covers all that it was given before (`wanted`).
+    fn check_wanted(&self, at: usize, ready: &Ready) -> Check {
+        let node = &self.nodes[at];
+        if !node.damaged {
+            return Ok(());
+        }
+        let given = node.to_apply.back().and_then(|batch| batch.last()).map(|entry| entry.index);
+        let given = given.unwrap_or_default().max(node.machine.index());
+        let (id, comes) = (node.id, ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index));
+        if comes.is_some_and(|index| index < given) || !ready.committed_entries.is_empty() {
+            let count = ready.committed_entries.len();
+            return broken(
+                "wanted",
+                format!("node {id} waits for a snapshot of {given}, and gets {comes:?} and {count} to apply"),
+            );
+        }
+        self.reached.reach_if(comes.is_some() && !ready.entries.is_empty(), Situation::SnapshotWithTail);
+        Ok(())
+    }
+
     /// What a `Ready` only tells.
     fn take_note(&mut self, at: usize, ready: &mut Ready) -> Check {
         let World { reached, nodes, oracle, report, .. } = self;
@@ -177,6 +198,8 @@ impl<P: Parts> World<P> {
         let node = &mut self.nodes[at];
         let snapshot = node.disk.with_state(snapshot)?;
         node.restore(&snapshot)?;
+        // It may have been damaged again since the snapshot came.
+        node.damaged = node.raw.as_ref().is_some_and(|raw| raw.basic_status().snapshot_wanted.is_some());
         self.oracle.on_restored(node.id, node.machine.index(), node.tested.digest())?;
         self.reached.reach(Situation::SnapshotRestored);
         self.reached.reach_if(!node.to_apply.is_empty(), Situation::SnapshotWhileApplying);

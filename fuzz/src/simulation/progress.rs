@@ -39,6 +39,8 @@ impl Driver {
                 self.perform(world, Action::Repair(at))?;
             }
             self.perform(world, Action::Groups { at, second: None })?;
+            let ticks = world.nodes[at].options.config.election_ticks + self.rng.u32(0..5);
+            self.perform(world, Action::Hurry { at, ticks })?;
             if world.nodes[at].raw.is_some() {
                 // Ticks and writes that were due went with the rest.
                 self.wind_up(world, at);
@@ -59,9 +61,11 @@ impl Driver {
     fn report_snapshots<P: Parts>(&mut self, world: &World<P>) {
         for (at, node) in world.nodes.iter().enumerate() {
             let Some(raw) = &node.raw else { continue };
-            for peer in raw.progress().iter().filter(|peer| matches!(peer.state, PeerState::Snapshot { .. }))
-            {
+            for peer in raw.progress() {
                 let Some(to) = world.nodes.iter().position(|node| node.id == peer.id) else { continue };
+                if !matches!(peer.state, PeerState::Snapshot { .. }) && !world.nodes[to].damaged {
+                    continue;
+                }
                 self.schedule(world.now + 10_000, Due::Report { at, peer: to, finished: false });
             }
         }
@@ -129,10 +133,23 @@ impl Driver {
                 );
             }
             self.run_until(world, world.now + election)?;
+            if world.leader().is_none() {
+                self.do_without_snapshots(world)?;
+            }
             if self.plan.changes {
                 self.retire(world)?;
             }
         }
+    }
+
+    /// Nobody leads, perhaps since the only one who could win waits for a snapshot.
+    fn do_without_snapshots<P: Parts>(&mut self, world: &mut World<P>) -> Check {
+        for at in 0..world.nodes.len() {
+            if world.nodes[at].damaged {
+                self.perform(world, Action::Withdraw(at))?;
+            }
+        }
+        Ok(())
     }
 
     /// Nobody campaigns while a leader is heard (27).

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raft_core::{
     Body, ConfChange, ConfChangeProposal, Entry, Message, Payload, Proposal, Propose, ProposeError, ReadMode,
     RoleKind, Term,
@@ -47,6 +48,16 @@ impl<P: Parts> World<P> {
                 let transfer = matches!(error, ProposeError::Transferring { .. });
                 self.reached.reach_if(transfer, Situation::TransferRefusesProposal);
             }
+        }
+        self.drain(at, Cause::Other)
+    }
+
+    /// Entries that nobody waits for are proposed.
+    pub(super) fn propose(&mut self, at: usize, count: u32, bytes: usize) -> Check {
+        let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
+        let payload = Bytes::from(vec![0xff; bytes]);
+        if let Ok(Proposal::Appended { .. }) = raw.propose_batch((0..count).map(|_| payload.clone())) {
+            self.oracle.on_proposed(raw, u64::from(count) * bytes as u64)?;
         }
         self.drain(at, Cause::Other)
     }

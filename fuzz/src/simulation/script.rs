@@ -189,6 +189,12 @@ impl fmt::Display for Action {
                 write!(f, "limits {} {numbers} {priority}", at + 1)
             }
             Action::Window { at, peer, messages } => write!(f, "window {} {} {messages}", at + 1, peer + 1),
+            Action::Hurry { at, ticks } => write!(f, "hurry {} {ticks}", at + 1),
+            Action::Shrink(at) => write!(f, "shrink {}", at + 1),
+            Action::Compact(at) => write!(f, "compact {}", at + 1),
+            Action::Propose { at, count, bytes } => write!(f, "propose {} {count} {bytes}", at + 1),
+            Action::Damage(at) => write!(f, "damage {}", at + 1),
+            Action::Withdraw(at) => write!(f, "withdraw {}", at + 1),
             Action::Groups { at, second: Some(second) } => write!(f, "groups {} {second}", at + 1),
             Action::Groups { at, second: None } => write!(f, "no-groups {}", at + 1),
             Action::Heal => f.write_str("heal"),
@@ -304,6 +310,12 @@ impl<'a> Words<'a> {
                 Action::Reconfigure { at, limits }
             }
             "window" => Action::Window { at: self.at()?, peer: self.at()?, messages: self.number()? },
+            "hurry" => Action::Hurry { at: self.at()?, ticks: self.number()? },
+            "shrink" => Action::Shrink(self.at()?),
+            "compact" => Action::Compact(self.at()?),
+            "propose" => Action::Propose { at: self.at()?, count: self.number()?, bytes: self.number()? },
+            "damage" => Action::Damage(self.at()?),
+            "withdraw" => Action::Withdraw(self.at()?),
             "groups" => Action::Groups { at: self.at()?, second: Some(self.number()?) },
             "no-groups" => Action::Groups { at: self.at()?, second: None },
             "heal" => Action::Heal,

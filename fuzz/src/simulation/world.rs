@@ -146,6 +146,21 @@ impl<P: Parts> World<P> {
                     raw.set_max_inflight(peer, messages);
                 })
             }
+            Action::Hurry { at, ticks } => {
+                self.oracle.on_hurried(at, ticks);
+                self.call(at, |raw| raw.set_election_timeout(ticks))
+            }
+            Action::Shrink(at) => self.call(at, |raw| raw.shrink_to_fit()),
+            Action::Compact(at) => {
+                let node = &mut self.nodes[at];
+                if node.raw.is_some() { node.make_snapshot(0) } else { Ok(()) }
+            }
+            Action::Propose { at, count, bytes } => self.propose(at, count, bytes),
+            Action::Damage(at) => self.damage(at),
+            Action::Withdraw(at) => {
+                self.nodes[at].damaged = false;
+                self.call(at, |raw| raw.withdraw_snapshot_request())
+            }
             Action::Groups { at, second } => {
                 let groups = second.map(|second| self.groups(second));
                 self.nodes[at].second_group = second;
@@ -217,7 +232,7 @@ impl<P: Parts> World<P> {
     }
 
     fn apply(&mut self, at: usize) -> Check {
-        if self.nodes[at].raw.is_none() {
+        if self.nodes[at].raw.is_none() || self.nodes[at].damaged {
             return Ok(());
         }
         if let Some(batch) = self.nodes[at].to_apply.pop_front() {
@@ -332,6 +347,17 @@ impl<P: Parts> World<P> {
             if before.state == PeerState::Replicate && ahead && peer != at {
                 return broken("unreachable", format!("node {} sends on to {after:?}", raw.id()));
             }
+        }
+        self.drain(at, Cause::Other)
+    }
+
+    /// A node's state machine is found to be damaged. What it was given to apply is covered by the snapshot that it asks for.
+    fn damage(&mut self, at: usize) -> Check {
+        let node = &mut self.nodes[at];
+        let Some(raw) = &mut node.raw else { return Ok(()) };
+        if raw.request_snapshot().is_ok() {
+            node.damaged = true;
+            self.reached.reach(Situation::SnapshotWanted);
         }
         self.drain(at, Cause::Other)
     }
