@@ -18,6 +18,8 @@ mod disk;
 pub(crate) mod members;
 pub(crate) mod status;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::fmt;

@@ -166,14 +166,13 @@ async fn run_parts(
         folder,
         machine,
         inbox: inbox.clone(),
-        inputs,
         transport: transport.clone(),
         tick: Duration::from_millis(options.tuning.tick_ms),
         snapshot_every: options.tuning.snapshot_every,
         trace_writes: options.tuning.log_level >= LogLevel::Debug,
         log: log.clone(),
     };
-    let (node, mut node_end) = start(parts).map_err(Exit::Failed)?;
+    let (node, mut node_end) = start(parts, inputs).map_err(Exit::Failed)?;
     let app = App {
         id: options.id,
         raft_addr: options.raft_addr,

@@ -46,7 +46,6 @@ pub(crate) struct Parts {
     pub(crate) folder: DataFolder,
     pub(crate) machine: Machine,
     pub(crate) inbox: Inbox,
-    pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) tick: Duration,
     pub(crate) snapshot_every: u64,
@@ -59,15 +58,41 @@ pub(crate) struct Parts {
 ///
 /// # Errors
 /// The core refuses its configuration or what is on disk, or a thread can't be started.
-pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), String>>), String> {
-    let Parts { config, folder, machine, inbox, inputs, transport, tick, snapshot_every, trace_writes, log } =
-        parts;
+pub(crate) fn start(
+    parts: Parts,
+    inputs: mpsc::Receiver<Input>,
+) -> Result<(Node, oneshot::Receiver<Result<(), String>>), String> {
+    let (core, disk) = assemble(parts)?;
+    let node = Node { inbox: core.inbox.clone(), view: core.view.subscribe(), machine: core.machine.clone() };
+    let disk = std::thread::Builder::new()
+        .name("disk".into())
+        .spawn(move || disk.run())
+        .map_err(|error| format!("a thread can't be started: {error}"))?;
+    let (ended, end) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name("raft".into())
+        .spawn(move || {
+            let result = core.run(&runtime, inputs);
+            // The jobs' queue has ended with the core: what waits is still written.
+            let _ = disk.join();
+            let _ = ended.send(result);
+        })
+        .map_err(|error| format!("a thread can't be started: {error}"))?;
+    Ok((node, end))
+}
+
+/// What the two threads run.
+///
+/// # Errors
+/// The core refuses its configuration or what is on disk.
+pub(super) fn assemble(parts: Parts) -> Result<(Core, Disk), String> {
+    let Parts { config, folder, machine, inbox, transport, tick, snapshot_every, trace_writes, log } = parts;
     let DataFolder { reader, writer, snapshots } = folder;
     let raft = RawNode::with_logger(config.clone(), reader.clone(), &log)
         .map_err(|error| format!("the node can't start: {error}"))?;
     let commit = raft.commit_index();
     let view = View { role: raft.role(), term: raft.term(), leader: raft.leader() };
-    let (view, watched) = watch::channel(view);
     let machine = SharedMachine::new(machine);
     let (jobs, queued) = std::sync::mpsc::channel();
     let disk = Disk {
@@ -78,10 +103,6 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         inbox: inbox.clone(),
         log: log.clone(),
     };
-    let disk = std::thread::Builder::new()
-        .name("disk".into())
-        .spawn(move || disk.run())
-        .map_err(|error| format!("a thread can't be started: {error}"))?;
     let conf_state = reader.initial_state().1;
     transport.set_members(&conf_state, machine.read().peers());
     let snapshot = reader.latest_snapshot().map_or(LogPosition::ZERO, |snapshot| snapshot.position());
@@ -93,15 +114,15 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         admin: Admin::default(),
         reader,
         snapshots,
-        inbox: inbox.clone(),
+        inbox,
         transport,
-        machine: machine.clone(),
+        machine,
         jobs,
         last_job: 0,
         handed_out: 0,
         writes: Writes::default(),
         reads: Reads::default(),
-        view,
+        view: watch::Sender::new(view),
         steps: Steps::new(log.clone(), trace_writes, commit),
         tick,
         next_tick: Instant::now() + tick,
@@ -114,22 +135,12 @@ pub(crate) fn start(parts: Parts) -> Result<(Node, oneshot::Receiver<Result<(), 
         refusals: BTreeMap::new(),
         log,
     };
-    let (ended, end) = oneshot::channel();
-    let runtime = Handle::current();
-    std::thread::Builder::new()
-        .name("raft".into())
-        .spawn(move || {
-            let result = core.run(&runtime, inputs);
-            // The jobs' queue has ended with the core: what waits is still written.
-            let _ = disk.join();
-            let _ = ended.send(result);
-        })
-        .map_err(|error| format!("a thread can't be started: {error}"))?;
-    Ok((Node { inbox, view: watched, machine }, end))
+    Ok((core, disk))
 }
 
-struct Core {
-    raft: RawNode<LogReader>,
+/// The owner of the core, in its thread.
+pub(super) struct Core {
+    pub(super) raft: RawNode<LogReader>,
     /// The configuration as of `applied`. The core's own may be that of a snapshot which isn't restored yet.
     conf_state: ConfState,
     admin: Admin,
@@ -182,23 +193,28 @@ impl Core {
                 .block_on(async { timeout_at(next_tick, inputs.recv_many(&mut waiting, AT_ONCE)).await });
             // First the time: an input that waited while this process was held up must not meet an old lease.
             self.count_ticks();
-            let mut turn = Turn::default();
-            for input in waiting.drain(..) {
-                self.take(input, &mut turn)?;
-            }
-            self.propose(std::mem::take(&mut turn.writes));
-            self.ask(std::mem::take(&mut turn.reads));
-            while self.raft.has_ready() {
-                let ready = self.raft.ready();
-                self.handle(ready)?;
-            }
-            self.publish();
-            self.maybe_make_snapshot();
-            if turn.stop {
+            if self.turn(&mut waiting)? {
                 info!(self.log, "the node stops");
                 return Ok(());
             }
         }
+    }
+
+    /// Deals with all inputs at once, and with what comes of them. True if the node is to stop.
+    pub(super) fn turn(&mut self, inputs: &mut Vec<Input>) -> Result<bool, String> {
+        let mut turn = Turn::default();
+        for input in inputs.drain(..) {
+            self.take(input, &mut turn)?;
+        }
+        self.propose(std::mem::take(&mut turn.writes));
+        self.ask(std::mem::take(&mut turn.reads));
+        while self.raft.has_ready() {
+            let ready = self.raft.ready();
+            self.handle(ready)?;
+        }
+        self.publish();
+        self.maybe_make_snapshot();
+        Ok(turn.stop)
     }
 
     /// A process that was held up has ticks to make up for. A leader makes up for all of them, so that its lease ends in

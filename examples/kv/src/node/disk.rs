@@ -1,7 +1,8 @@
 //! The thread that writes.
 //!
 //! Everything that waits when it comes round goes to the disk in one write with one flush. Only then do the votes
-//! and acknowledgements leave that promise it, and the core is told.
+//! and acknowledgements leave that promise it, and the core is told. One acknowledgement is enough for all that a leader sent
+//! meanwhile.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -9,7 +10,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use raft_kv::disk::snapshot::SnapshotDescriptor;
 use raft_kv::disk::{LogWriter, SnapshotStore, WriteBatch};
 use raft_kv::machine::Machine;
-use raft_proto::{Index, Message, NodeId, Snapshot};
+use raft_proto::{AppendEntriesReply, Body, Index, Message, NodeId, Snapshot};
 use slog::{Logger, debug, error, info};
 
 use super::{Inbox, Input};
@@ -49,7 +50,7 @@ pub(super) struct Disk {
 
 /// What was taken from the queue to be written at once.
 #[derive(Default)]
-struct Group {
+pub(super) struct Group {
     number: u64,
     batches: Vec<WriteBatch>,
     sync: bool,
@@ -65,7 +66,7 @@ impl Group {
                 let last = batch.snapshot.is_some();
                 self.number = number;
                 self.sync |= sync;
-                self.messages.extend(messages);
+                messages.into_iter().for_each(|message| self.add_message(message));
                 if batch != WriteBatch::default() {
                     self.batches.push(batch);
                 }
@@ -77,6 +78,24 @@ impl Group {
             }
         }
     }
+
+    /// An acknowledgement holds for all entries up to its index: of several in a row to a peer, the last says it all.
+    fn add_message(&mut self, message: Message) {
+        match self.messages.last_mut() {
+            Some(last) if says_all_of(&message, last) => *last = message,
+            Some(_) | None => self.messages.push(message),
+        }
+    }
+}
+
+/// Are both acknowledgements, and is the first one's meaning part of the second's?
+fn says_all_of(new: &Message, old: &Message) -> bool {
+    let accepted = |message: &Message| match message.body {
+        Body::AppendEntriesReply(AppendEntriesReply::Accepted { index }) => Some(index),
+        _ => None,
+    };
+    let (Some(old_index), Some(new_index)) = (accepted(old), accepted(new)) else { return false };
+    (new.from, new.to, new.term) == (old.from, old.to, old.term) && old_index <= new_index
 }
 
 impl Disk {
@@ -94,7 +113,8 @@ impl Disk {
         }
     }
 
-    fn next_group(&self) -> Option<Group> {
+    /// What waits, or the first that comes; none when the queue has ended.
+    pub(super) fn next_group(&self) -> Option<Group> {
         let mut group = Group::default();
         let mut more = group.add(self.jobs.recv().ok()?);
         while more && group.batches.len() < AT_ONCE {
@@ -106,7 +126,8 @@ impl Disk {
         Some(group)
     }
 
-    fn write(&mut self, group: Group) -> Result<(), String> {
+    /// Makes it durable; then its messages leave and the core is told.
+    pub(super) fn write(&mut self, group: Group) -> Result<(), String> {
         if !group.batches.is_empty() {
             self.writer.write(&group.batches, group.sync).map_err(|error| error.to_string())?;
             self.trace(&group);

@@ -1,4 +1,8 @@
 //! Dialling, redialling, writing.
+//!
+//! Each peer's task encodes what it writes, also where another peer gets the same entries. To share the encoding would save one
+//! of two in a cluster of three: 20 ns of the 147 µs of CPU time that all processes spend on a write of 128 bytes, 1.7 of
+//! 823 µs for 64 KiB, 38 µs of 11 ms for a megabyte, 0.4 % at the most (`raft-kv bench`, two cores).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
