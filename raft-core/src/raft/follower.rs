@@ -102,7 +102,11 @@ impl Follower {
             common.lose(relied);
             return Next::Stay;
         }
-        common.log.commit_to(heartbeat.commit);
+        // What the leader counts on, and no longer knows the term of, may be something else here: another tells what is committed.
+        let relied = heartbeat.relied;
+        if relied.index.is_zero() || !relied.term.is_zero() {
+            common.log.commit_to(heartbeat.commit);
+        }
         if !heartbeat.context.is_empty() {
             common.promise();
         }

@@ -1,6 +1,8 @@
 //! A node whose disk was replaced, or lied: it comes back with less than it had acknowledged.
 
-use raft_core::{CampaignError, Config, DataLoss, DataLossReport, MemoryStorage, RawNode, RoleKind};
+use raft_core::{
+    Body, CampaignError, Config, DataLoss, DataLossReport, Heartbeat, MemoryStorage, RawNode, RoleKind,
+};
 
 use crate::cluster::{Cluster, figure_2};
 use crate::words::*;
@@ -126,6 +128,19 @@ fn a_loss_and_its_end_are_told_once_each_and_must_be_synced() {
     assert_eq!(tell(&mut node), None, "not all of it");
     node.step(message(2, 3, 3, append(at(2, 4), entries(5, &[3]), 0))).unwrap();
     assert_eq!(tell(&mut node), Some(DataLossReport::Regained));
+}
+
+/// A leader that has thrown away what it counts on can't tell its term. The node that it counts on may have been filled by another.
+#[test]
+fn what_the_leader_no_longer_knows_is_not_committed_on_its_word() {
+    for (relied, commit) in [(at(0, 2), 0), (at(1, 2), 2), (at(0, 0), 2)] {
+        let mut node =
+            RawNode::new(Config::new(id(3), 0), MemoryStorage::with_voters(ids(&[1, 2, 3]))).unwrap();
+        node.step(message(1, 3, 1, append(at(0, 0), entries(1, &[1, 1]), 0))).unwrap();
+        let heartbeat = Heartbeat { commit: index(2), relied, ..Heartbeat::default() };
+        node.step(message(2, 3, 2, Body::Heartbeat(heartbeat))).unwrap();
+        assert_eq!(node.commit_index(), index(commit), "{relied}");
+    }
 }
 
 /// Node 1 was elected in term 1, and none of its appends arrived, so it counts on nobody. It has many entries by itself. Node 2
