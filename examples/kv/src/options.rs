@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::uri::Authority;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use raft_proto::NodeId;
 
@@ -63,9 +64,13 @@ pub(crate) struct ServeOptions {
     /// This node's number, which must be among those of --cluster. It must never change for a data folder.
     #[arg(long, value_parser = parse_id)]
     pub(crate) id: NodeId,
-    /// Where clients are served, and where the other nodes pass requests on to: so not 0.0.0.0, if they are on other machines.
+    /// Where clients are served. 0.0.0.0 is all of this machine's addresses, and needs --advertise-http-addr if the other
+    /// nodes are on other machines.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) http_addr: SocketAddr,
+    /// Where the other nodes pass requests on to, and where clients are told that this node is; --http-addr if it isn't said.
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_host_and_port)]
+    pub(crate) advertise_http_addr: Option<String>,
     /// Where the other nodes connect; the address that --cluster gives for this node.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) raft_addr: SocketAddr,
@@ -469,7 +474,22 @@ fn parse_id(text: &str) -> Result<NodeId, String> {
     NodeId::new(number).ok_or_else(|| "a node's number is at least 1".to_string())
 }
 
+/// An address as it stands in a URL, with a port.
+fn parse_host_and_port(text: &str) -> Result<String, String> {
+    let authority: Option<Authority> = text.parse().ok();
+    let well = authority.is_some_and(|authority| {
+        let has_port = authority.port_u16().is_some_and(|port| port > 0);
+        has_port && !authority.host().is_empty() && !text.contains('@')
+    });
+    if well { Ok(text.to_string()) } else { Err(format!("`{text}` is not of the form HOST:PORT")) }
+}
+
 impl ServeOptions {
+    /// Where others are told that this node serves clients.
+    pub(crate) fn advertised(&self) -> String {
+        self.advertise_http_addr.clone().unwrap_or_else(|| self.http_addr.to_string())
+    }
+
     /// What no single argument shows.
     ///
     /// # Errors
@@ -538,6 +558,26 @@ mod tests {
             ("18446744073709551615m", "a day is the most"),
         ] {
             assert_eq!(parse_time(text), Err(reason.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_be_told_is_read_or_refused() {
+        for text in ["10.0.0.1:80", "node-1.example:7001", "[::1]:7001"] {
+            assert_eq!(parse_host_and_port(text), Ok(text.to_string()));
+        }
+        for text in [
+            "",
+            "node-1",
+            ":7001",
+            "node-1:",
+            "node-1:0",
+            "node-1:70000",
+            "http://node-1:1",
+            "node-1:1/",
+            "a@b:1",
+        ] {
+            assert_eq!(parse_host_and_port(text), Err(format!("`{text}` is not of the form HOST:PORT")));
         }
     }
 

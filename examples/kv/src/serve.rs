@@ -54,7 +54,7 @@ async fn serve(options: &ServeOptions) -> Result<(), Exit> {
     let cluster = options.cluster_id.clone();
     let folder = open_folder(options, cluster.clone())?;
     let (log, log_writer) = open_log(options)?;
-    info!(log, "the server starts"; "http" => %options.http_addr, "raft" => %options.raft_addr,
+    info!(log, "the server starts"; "http" => %options.http_addr, "advertised" => options.advertised(), "raft" => %options.raft_addr,
         "cluster" => &cluster, "pid" => std::process::id(), "version" => env!("CARGO_PKG_VERSION"));
 
     let result = run_parts(options, &cluster, http_listener, raft_listener, folder, &log, stop).await;
@@ -154,7 +154,7 @@ async fn run_parts(
     let own = Identity {
         fingerprint: xxhash_rust::xxh3::xxh3_64(cluster.as_bytes()),
         id: options.id,
-        http_addr: options.http_addr.to_string(),
+        http_addr: options.advertised(),
         raft_addr: Some(options.raft_addr),
     };
     let (inbox, inputs) = Inbox::new();

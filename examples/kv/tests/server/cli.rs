@@ -49,6 +49,7 @@ fn a_command_line_that_makes_no_sense() {
         (("--raft-addr", "127.0.0.1:9"), "not the address that --cluster gives for node 1: 127.0.0.1:2"),
         (("--http-addr", "127.0.0.1:2"), "--http-addr and --raft-addr are both 127.0.0.1:2"),
         (("--http-addr", "localhost"), "localhost"),
+        (("--advertise-http-addr", "localhost"), "`localhost` is not of the form HOST:PORT"),
         (("--tick-ms", "0"), "--tick-ms"),
         (("--election-ticks", "1"), "--election-ticks"),
         (("--heartbeat-ticks", "10"), "--election-ticks must be more than --heartbeat-ticks"),

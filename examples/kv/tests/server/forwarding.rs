@@ -1,6 +1,7 @@
 //! Any node takes any request.
 
 use crate::harness::{Cluster, request, wait_until};
+use crate::proxy::Network;
 
 #[test]
 fn every_node_takes_every_request() {
@@ -32,6 +33,29 @@ fn every_node_takes_every_request() {
         assert_eq!(node.delete(&key).unwrap().status, 404);
         assert_eq!(node.get(&format!("/set?key=x&value={}", node.id)).unwrap().text(), "ok\n");
         assert_eq!(node.get("/get?key=x").unwrap().text(), node.id.to_string());
+    }
+}
+
+/// As where each node is behind a proxy, or in a container.
+#[test]
+fn requests_are_passed_on_to_the_address_that_the_leader_advertises() {
+    let mut cluster = Cluster::new(3, &[]);
+    let mut outside = Network::default();
+    let mut advertised = Vec::new();
+    for node in &mut cluster.nodes {
+        let addr = outside.add(0, node.id, node.http).to_string();
+        node.set_argument("--advertise-http-addr", &addr);
+        advertised.push(addr);
+        node.start();
+    }
+    let leader = cluster.leader();
+    let told = advertised[leader].as_str();
+    let followers = cluster.followers();
+    let (leader, follower) = (&cluster.nodes[leader], &cluster.nodes[followers[0]]);
+    let put = follower.put("/kv/k", "v").unwrap();
+    assert_eq!((put.status, put.number("x-raft-node")), (204, leader.id));
+    for node in [leader, follower] {
+        assert_eq!(node.status().unwrap()["leader_http_addr"].as_str(), Some(told));
     }
 }
 

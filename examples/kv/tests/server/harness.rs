@@ -148,6 +148,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Changes an argument, or adds it, for the next start.
+    pub(crate) fn set_argument(&mut self, name: &str, value: &str) {
+        match self.arguments.iter().position(|argument| argument == name) {
+            Some(place) => self.arguments[place + 1] = value.to_string(),
+            None => self.arguments.extend([name.to_string(), value.to_string()]),
+        }
+    }
+
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none());
         let child = program()
