@@ -238,11 +238,13 @@ impl<S: Storage> Raft<S> {
         let SoftState { leader, role } = self.soft_state();
         let common = &self.common;
         let heard = leader.is_some() && common.clock.within_election_ticks();
+        // Who may not campaign shows a leader of an earlier term its own in no other way.
+        let keeps_still = common.log.wanted().is_some() || common.lost.is_some();
         View {
             term: common.term,
             role,
             in_lease: common.config.check_quorum && (heard || common.is_bound()),
-            answers_lower_terms: common.config.check_quorum || common.config.pre_vote,
+            answers_lower_terms: common.config.check_quorum || common.config.pre_vote || keeps_still,
             reaches_sender: common.membership.is_voter(common.id()) && common.membership.is_voter(from),
         }
     }

@@ -236,3 +236,18 @@ fn the_request_outlives_its_leader() {
     assert!(restored(&cluster, 3) >= 4);
     assert_eq!(cluster.applied(3), cluster.applied(2));
 }
+
+/// Without pre-vote and quorum check only a campaign shows a leader that its term is over, and who waits for a snapshot doesn't campaign.
+#[test]
+fn who_waits_in_a_later_term_tells_the_leader_so() {
+    let mut cluster = led(|_| {});
+    // Its sender, whose log is empty, is refused, and gone.
+    cluster.step(message(2, 3, 2, request_vote(at(0, 0)))).unwrap();
+    cluster.take_all();
+    assert_eq!(cluster.status(3).term, term(2));
+    request(&mut cluster, 3);
+    cluster.rounds(60);
+    let leader = cluster.status(3).leader;
+    assert_eq!(leader.map(|id| id.get()), cluster.leader());
+    assert!(leader.is_some());
+}
