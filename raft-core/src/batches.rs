@@ -1,156 +1,20 @@
-//! A part of a log in memory, as consecutive batches that are shared: with who sent them, who writes them and who applies them.
+//! A part of a log in memory, as consecutive batches that are shared with who sent, writes and applies them.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::fmt;
 use core::ops::Range;
 
 use raft_proto::{Entries, Entry, Index, LogPosition, Term};
+
+use crate::entry_batches::EntryBatches;
 
 /// From so many entries on a batch is worth handing out as it is, though a copy could take in what follows it.
 const WORTH_SHARING: usize = 64;
 
 /// A buffer that once grew past this is given back when it has drained.
-const KEEP_CAPACITY: usize = 64;
-
-/// Consecutive entries in the batches in which they came, which are shared, not copied: one where they came at once, several where
-/// a follower was sent several messages since its last [`Ready`](crate::Ready).
-///
-/// Made [`from`](From) a batch or a list of entries, or by collecting batches.
-#[derive(Clone, Default)]
-pub struct EntryBatches {
-    first: Entries,
-    /// None is empty. Nothing rather than an empty slice: this is dropped more often than anything else.
-    rest: Option<Box<[Entries]>>,
-}
-
-impl EntryBatches {
-    /// The batches, in order. None is empty.
-    #[inline]
-    pub fn batches(&self) -> impl Iterator<Item = &Entries> + Clone {
-        Some(&self.first).filter(|batch| !batch.is_empty()).into_iter().chain(self.rest())
-    }
-
-    /// The entries, in order.
-    pub fn iter(&self) -> EntryBatchesIter<'_> {
-        EntryBatchesIter { batch: self.first.iter(), rest: self.rest().iter() }
-    }
-
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.batches().map(|batch| batch.len()).sum()
-    }
-
-    /// Are there none?
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.first.is_empty()
-    }
-
-    /// The first one.
-    #[inline]
-    pub fn first(&self) -> Option<&Entry> {
-        self.first.first()
-    }
-
-    /// The last one.
-    #[inline]
-    pub fn last(&self) -> Option<&Entry> {
-        self.rest().last().unwrap_or(&self.first).last()
-    }
-
-    /// Drops them.
-    #[inline]
-    pub(crate) fn clear(&mut self) {
-        self.first = Entries::default();
-        if self.rest.is_some() {
-            self.rest = None;
-        }
-    }
-
-    fn rest(&self) -> &[Entries] {
-        self.rest.as_deref().unwrap_or_default()
-    }
-
-    /// A list of them: their payloads are shared.
-    pub fn to_vec(&self) -> Vec<Entry> {
-        self.iter().cloned().collect()
-    }
-}
-
-impl From<Entries> for EntryBatches {
-    fn from(first: Entries) -> EntryBatches {
-        EntryBatches { first, rest: None }
-    }
-}
-
-impl From<Vec<Entry>> for EntryBatches {
-    fn from(entries: Vec<Entry>) -> EntryBatches {
-        Entries::from(entries).into()
-    }
-}
-
-impl FromIterator<Entries> for EntryBatches {
-    fn from_iter<I: IntoIterator<Item = Entries>>(batches: I) -> EntryBatches {
-        let mut batches = batches.into_iter().filter(|batch| !batch.is_empty());
-        let first = batches.next().unwrap_or_default();
-        EntryBatches { first, rest: Some(batches.collect()) }
-    }
-}
-
-impl<'a> IntoIterator for &'a EntryBatches {
-    type Item = &'a Entry;
-    type IntoIter = EntryBatchesIter<'a>;
-
-    fn into_iter(self) -> EntryBatchesIter<'a> {
-        self.iter()
-    }
-}
-
-/// The entries of [`EntryBatches`], in order.
-#[derive(Clone, Debug)]
-pub struct EntryBatchesIter<'a> {
-    batch: core::slice::Iter<'a, Entry>,
-    rest: core::slice::Iter<'a, Entries>,
-}
-
-impl<'a> Iterator for EntryBatchesIter<'a> {
-    type Item = &'a Entry;
-
-    fn next(&mut self) -> Option<&'a Entry> {
-        loop {
-            if let Some(entry) = self.batch.next() {
-                return Some(entry);
-            }
-            self.batch = self.rest.next()?.iter();
-        }
-    }
-}
-
-/// However they are cut into batches.
-impl PartialEq for EntryBatches {
-    fn eq(&self, other: &EntryBatches) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for EntryBatches {}
-
-impl PartialEq<Vec<Entry>> for EntryBatches {
-    fn eq(&self, other: &Vec<Entry>) -> bool {
-        self.iter().eq(other)
-    }
-}
-
-impl fmt::Debug for EntryBatches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
+pub(crate) const KEEP_CAPACITY: usize = 64;
 
 /// Batches of entries without gaps between them; none is empty.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +34,18 @@ struct Batch {
     entries: Entries,
 }
 
-fn distance(from: Index, to: Index) -> usize {
+impl Batch {
+    /// Is it just this range, of no more than `max_bytes`?
+    #[inline]
+    fn is(&self, range: &Range<Index>, max_bytes: u64) -> bool {
+        self.first == range.start
+            && self.last.index.next() == range.end
+            && self.entries.encoded_len() <= max_bytes
+    }
+}
+
+/// How many places apart two indexes are.
+pub(crate) fn distance(from: Index, to: Index) -> usize {
     usize::try_from(to.since(from)).unwrap_or(usize::MAX)
 }
 
@@ -249,8 +124,7 @@ impl Batches {
     pub(crate) fn page(&self, range: Range<Index>, max_bytes: u64) -> Entries {
         let Some(at) = self.place(range.start) else { return Entries::default() };
         let Some(batch) = self.list.get(at) else { return Entries::default() };
-        let is_whole = batch.first == range.start && batch.last.index.next() == range.end;
-        if is_whole && batch.entries.encoded_len() <= max_bytes {
+        if batch.is(&range, max_bytes) {
             return batch.entries.clone();
         }
         self.part(at, range, max_bytes)
@@ -331,9 +205,7 @@ impl Batches {
     /// Is this range the first batch, of no more than `max_bytes`?
     #[inline]
     pub(crate) fn begin_with(&self, range: &Range<Index>, max_bytes: u64) -> bool {
-        self.list.front().is_some_and(|Batch { first, last, entries }| {
-            *first == range.start && last.index.next() == range.end && entries.encoded_len() <= max_bytes
-        })
+        self.list.front().is_some_and(|batch| batch.is(range, max_bytes))
     }
 
     /// Takes out the first batch.

@@ -88,6 +88,7 @@ extern crate std;
 
 mod batches;
 mod config;
+mod entry_batches;
 mod error;
 mod log;
 mod membership;
@@ -101,8 +102,8 @@ mod status;
 mod storage;
 mod trace;
 
-pub use batches::{EntryBatches, EntryBatchesIter};
 pub use config::{Config, ConfigError};
+pub use entry_batches::{EntryBatches, EntryBatchesIter};
 pub use error::{
     AckError, BootstrapError, CampaignError, ForgetLeaderError, ProposeError, ReadError,
     SnapshotRequestError, StartError, StepError, TransferError,

@@ -22,8 +22,9 @@ use core::ops::Range;
 
 use raft_proto::{Entries, Entry, HardState, Heartbeat, Index, LogPosition, Snapshot, Term};
 
-use crate::batches::{EntryBatches, extended};
+use crate::batches::extended;
 use crate::config::Config;
+use crate::entry_batches::EntryBatches;
 use crate::error::{AckError, StartError};
 use crate::storage::{Inconsistency, Storage, StorageError};
 

@@ -6,7 +6,7 @@ use core::hash::{Hash, Hasher};
 
 use raft_proto::{Entries, HardState, Message, Snapshot};
 
-use crate::batches::EntryBatches;
+use crate::entry_batches::EntryBatches;
 use crate::raft::Raft;
 use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};

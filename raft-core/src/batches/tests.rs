@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_proto::{Entries, Entry, Index, LogPosition, Term};
 
-use super::{Batches, EntryBatches, WORTH_SHARING};
+use super::{Batches, WORTH_SHARING};
 
 fn entries(first: usize, count: usize) -> Vec<Entry> {
     let index = |nth: usize| Index::new(u64::try_from(nth).unwrap());
@@ -18,7 +18,7 @@ fn entries(first: usize, count: usize) -> Vec<Entry> {
 }
 
 /// Batches of these sizes from index 1 on, and all of their entries.
-fn cut(sizes: &[usize]) -> (Vec<Entries>, Vec<Entry>) {
+pub(crate) fn cut(sizes: &[usize]) -> (Vec<Entries>, Vec<Entry>) {
     let mut all = Vec::new();
     let batch = |size: &usize| {
         let batch = entries(all.len() + 1, *size);
@@ -29,19 +29,6 @@ fn cut(sizes: &[usize]) -> (Vec<Entries>, Vec<Entry>) {
 }
 
 proptest! {
-    #[test]
-    fn entry_batches_are_a_list(sizes in vec(0_usize..4, 0..5)) {
-        let (batches, all) = cut(&sizes);
-        let some: EntryBatches = batches.into_iter().collect();
-        prop_assert_eq!(&some, &all);
-        prop_assert_eq!(&some, &EntryBatches::from(all.clone()));
-        prop_assert_eq!(some.to_vec(), all.clone());
-        prop_assert_eq!((some.len(), some.is_empty()), (all.len(), all.is_empty()));
-        prop_assert_eq!((some.first(), some.last()), (all.first(), all.last()));
-        prop_assert!(some.batches().all(|batch| !batch.is_empty()));
-        prop_assert_eq!(some.batches().count(), sizes.iter().filter(|size| **size > 0).count());
-    }
-
     #[test]
     fn pages_one_after_the_other_are_all_there_is(
         sizes in vec(prop_oneof![1_usize..4, 60_usize..70], 1..6),

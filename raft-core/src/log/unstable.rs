@@ -8,7 +8,8 @@ use core::ops::Range;
 
 use raft_proto::{Entries, Entry, Index, LogPosition, Snapshot, Term};
 
-use crate::batches::{Batches, EntryBatches, extended};
+use crate::batches::{Batches, KEEP_CAPACITY, distance, extended};
+use crate::entry_batches::EntryBatches;
 
 /// The suffix of the log that the storage may not hold yet, and what is to be applied before it, so that this needn't be
 /// read back.
@@ -46,13 +47,6 @@ impl Hash for Unstable {
 struct PendingSnapshot {
     snapshot: Snapshot,
     handed: bool,
-}
-
-/// A buffer that once grew past this is given back when it has drained.
-const KEEP_CAPACITY: usize = 64;
-
-fn distance(from: Index, to: Index) -> usize {
-    usize::try_from(to.since(from)).unwrap_or(usize::MAX)
 }
 
 impl Unstable {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// `raft/leader` stands for `raft/leader.rs` and all below it, and so on.
 const LAYERS: &[(&str, &[&str])] = &[
     // `report` names `error::ReadError`, the reason for which it says that a read was dropped. Nothing else of it.
-    ("words", &["report", "trace", "batches", "raft/rng"]),
+    ("words", &["report", "trace", "entry_batches", "batches", "raft/rng"]),
     ("pure rooms", &["quorum", "storage", "config", "raft/clock", "progress"]),
     ("configurations", &["membership"]),
     // Composes the errors of the layers below.

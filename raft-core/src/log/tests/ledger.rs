@@ -6,7 +6,7 @@ use raft_proto::{LogPosition, Term};
 
 use super::super::RaftLog;
 use super::{at, config, entries_behind, named, open, position, snapshot, stored};
-use crate::batches::EntryBatches;
+use crate::entry_batches::EntryBatches;
 use crate::storage::MemoryStorage;
 
 /// A log that is written to by hand.

@@ -12,8 +12,8 @@ use raft_proto::{Entries, Entry, Index, LogPosition, Payload, Snapshot, Term};
 
 use super::super::RaftLog;
 use super::{config, id, open, snapshot};
-use crate::batches::EntryBatches;
 use crate::config::Config;
+use crate::entry_batches::EntryBatches;
 use crate::storage::{MemoryStorage, StorageError};
 
 /// A log as a plain list. No two entries that were ever appended have the same data.

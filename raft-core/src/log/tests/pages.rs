@@ -11,8 +11,8 @@ use raft_proto::{Entries, Entry, Index, LogPosition, Term};
 use super::super::RaftLog;
 use super::super::pages::Pages;
 use super::{at, config, id, named, open, stored};
-use crate::batches::EntryBatches;
 use crate::config::Config;
+use crate::entry_batches::EntryBatches;
 use crate::error::AckError;
 use crate::storage::{MemoryStorage, StorageError};
 

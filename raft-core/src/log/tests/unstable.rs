@@ -8,7 +8,7 @@ use raft_proto::{Entries, Entry, LogPosition};
 
 use super::super::unstable::Unstable;
 use super::{at, entries_behind, named, position, snapshot};
-use crate::batches::EntryBatches;
+use crate::entry_batches::EntryBatches;
 
 /// The twin: the whole log, and how much of it is durable and handed out.
 #[derive(Clone, Debug)]
