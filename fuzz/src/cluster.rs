@@ -32,6 +32,8 @@ pub struct NodeOptions {
     pub durable_machine: bool,
     /// It acknowledges with `advance`, if it writes synchronously.
     pub advances: bool,
+    /// Its disk gives no more entries than this at a time.
+    pub page: usize,
 }
 
 /// Where a node that writes synchronously loses power, in the handling of a `Ready`.
@@ -145,6 +147,7 @@ impl<P: Parts> Node<P> {
         self.fuse = None;
         self.to_apply.clear();
         self.disk.fail_reads(0, ReadFault::Fetching);
+        self.disk.give_at_most(self.options.page);
         if self.lives == 1 || !self.keeps_machine() {
             self.tested = parts.machine(self.id);
             match self.disk.newest_snapshot() {
@@ -240,15 +243,23 @@ impl<P: Parts> Node<P> {
     }
 
     /// Power is lost; `survive` of the writes on their way have reached the disk, and the next is half written, if it is torn.
+    /// Returns whether a half of it could be told from a whole.
     ///
     /// # Errors
-    /// As [`Disk::crash`].
-    pub fn crash(&mut self, survive: usize, torn: bool) -> Check {
+    /// As [`Disk::crash`], or the core doesn't refuse that half (8).
+    pub fn crash(&mut self, survive: usize, torn: bool) -> Check<bool> {
         self.raw = None;
         self.lives += 1;
         self.damaged = false;
         self.to_apply.clear();
-        self.disk.crash(survive, torn)
+        let Some(half) = self.disk.crash(survive, torn)? else { return Ok(false) };
+        match RawNode::new(self.options.config.clone(), half) {
+            Err(_) => Ok(true),
+            Ok(raw) => {
+                let (id, hard) = (self.id, raw.hard_state());
+                broken("8", format!("node {id} starts with {hard:?} and a log up to {}", raw.last_position()))
+            }
+        }
     }
 
     /// It comes back with another disk, which is empty: nobody counts on it any more.

@@ -39,6 +39,8 @@ struct DiskState<S> {
     at_first: ConfState,
     /// Writes on their way, in order. A crash loses any suffix of them.
     queue: VecDeque<Ready>,
+    /// It gives no more entries than this at a time.
+    page: usize,
     /// How many of the next reads fail, and how.
     failing: u32,
     fault: Option<ReadFault>,
@@ -104,11 +106,12 @@ impl<S: Store> DiskState<S> {
     }
 
     /// See [`Disk::crash`].
-    fn crash(&mut self, survive: usize, torn: bool) -> Check {
+    fn crash(&mut self, survive: usize, torn: bool) -> Check<Option<MemoryStorage>> {
         for _ in 0..survive {
             self.complete_one()?;
         }
         let torn = if torn { self.queue.pop_front() } else { None };
+        let half = torn.as_ref().filter(|_| S::NONE).and_then(|ready| self.half_of(ready));
         self.queue.clear();
         (self.failing, self.was_fetching, self.wants_snapshot, self.failure) = (0, false, false, None);
         let result = self.store.crash(torn.as_ref());
@@ -116,16 +119,28 @@ impl<S: Store> DiskState<S> {
         if let Some(ready) = torn.filter(|_| !S::NONE)
             && self.is_whole(&ready)?
         {
-            return Ok(());
+            return Ok(half);
         }
         let DiskState { stored, synced, store, at_first, node, .. } = self;
         match store.compare(&Expected { stored, synced: *synced, at_first }) {
             Ok(found) => {
                 stored.set_hard_state(found);
-                Ok(())
+                Ok(half)
             }
             Err(why) => broken("8", format!("the storage of node {node} after a crash: {why}")),
         }
+    }
+
+    /// What a storage holds that kept the entries of this write and lost its term; nothing if all is there without it.
+    fn half_of(&self, ready: &Ready) -> Option<MemoryStorage> {
+        let term = self.stored.hard_state().term;
+        if ready.snapshot.is_some() || ready.entries.last().is_none_or(|last| last.term <= term) {
+            return None;
+        }
+        let mut half = self.stored.clone();
+        let mut entries = Ready::default();
+        entries.entries = ready.entries.clone();
+        half.persist(&entries).ok().map(|()| half)
     }
 
     /// Has a write reached the storage that was being written in the crash?
@@ -167,6 +182,7 @@ impl<S: Store> Disk<S> {
             node,
             at_first: conf_state,
             queue: VecDeque::new(),
+            page: usize::MAX,
             failing: 0,
             fault: None,
             was_fetching: false,
@@ -218,9 +234,11 @@ impl<S: Store> Disk<S> {
     /// perhaps half written. The disk's own checksum tells, when it is read again; a storage must tell too, and holds that
     /// write as a whole or not at all. What wasn't synced may be lost as well.
     ///
+    /// Returns what would be there if half of that write were taken for a whole one, where that can be told from all that it held.
+    ///
     /// # Errors
     /// As [`write_now`](Disk::write_now), or the storage doesn't hold what it should (8).
-    pub fn crash(&self, survive: usize, torn: bool) -> Check {
+    pub fn crash(&self, survive: usize, torn: bool) -> Check<Option<MemoryStorage>> {
         self.0.borrow_mut().crash(survive, torn)
     }
 
@@ -235,6 +253,11 @@ impl<S: Store> Disk<S> {
     pub fn fail_reads(&self, count: u32, fault: ReadFault) {
         let mut state = self.0.borrow_mut();
         (state.failing, state.fault) = (count, Some(fault));
+    }
+
+    /// It gives no more entries than this at a time, and the core asks for the rest.
+    pub fn give_at_most(&self, entries: usize) {
+        self.0.borrow_mut().page = entries;
     }
 
     /// Was anything to be fetched, since this was asked last?
@@ -391,7 +414,9 @@ impl<S: Store> Storage for Disk<S> {
     }
 
     fn entries(&self, range: Range<Index>, max_bytes: u64) -> Result<Entries, StorageError> {
-        self.read(|stored| stored.entries(range, max_bytes))
+        let page = self.0.borrow().page;
+        let entries = self.read(|stored| stored.entries(range, max_bytes))?;
+        Ok(if entries.len() > page { entries.slice(..page) } else { entries })
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {

@@ -161,6 +161,23 @@ impl Members {
         (!self.is_joint() && !next.voters.is_empty()).then_some(next)
     }
 
+    /// Who is taken out by a change that can be made, and brought in again.
+    pub fn renewed_by(&self, change: &ConfChangeV2) -> Set {
+        let mut next = Members { outgoing: self.voters, ..*self };
+        let (mut out, mut renewed) = (Set::EMPTY, Set::EMPTY);
+        for single in &change.changes {
+            let Some(id) = single.node else { continue };
+            let was_in = next.contains(id);
+            next.take_step(*single);
+            match (was_in, next.contains(id)) {
+                (true, false) => out = out.with(id),
+                (false, true) if out.contains(id) => renewed = renewed.with(id),
+                _ => {}
+            }
+        }
+        renewed
+    }
+
     fn take_step(&mut self, ConfChangeSingle { kind, node }: ConfChangeSingle) {
         let Some(id) = node.filter(|_| kind != ConfChangeKind::Update) else { return };
         self.voters = self.voters.without(id);

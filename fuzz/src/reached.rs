@@ -68,10 +68,12 @@ situations! {
     CrashWithSnapshot: "power is lost while a snapshot is being written",
     SnapshotToNewcomer: "a node joins by a snapshot",
     SnapshotWanted: "a state machine is damaged, and its node asks for a snapshot",
+    SnapshotTwice: "a snapshot is wanted while an earlier one is being written",
     SnapshotWithTail: "a snapshot that was asked for comes with the entries behind it",
     // Disks
     WriteLost: "power is lost before a write is done",
     WriteTorn: "power is lost in the middle of a write",
+    WriteHalved: "the entries of a write that power interrupts are of a term that isn't durable yet",
     VoteLost: "power is lost before a vote is durable",
     CommitLost: "power is lost after a write that needn't be synced",
     CrashBeforeWrite: "power is lost between sending and writing",
@@ -97,6 +99,8 @@ situations! {
     Demoted: "a voter becomes a learner",
     Removed: "a node is removed",
     Readmitted: "a node that was removed is added again",
+    Renewed: "a change takes a learner out and brings it in again",
+    ChangeInJoint: "a membership change is committed in a joint configuration, and doesn't leave it",
     CrashInJoint: "power is lost in a joint configuration",
     StrangerAnswers: "an answer arrives from a node that is no member",
     // Transfers

@@ -80,6 +80,22 @@ impl Configurations {
                 format!("the change at {index} came to {result:?} at node {id}, not to {members}"),
             );
         }
+        if expected.made { self.check_renewed(cx, index, change) } else { Ok(()) }
+    }
+
+    /// Of a node that is taken out and brought in again by one change a leader knows nothing (15).
+    fn check_renewed<P: Parts>(&self, cx: &Context<P>, index: Index, change: &ConfChangeV2) -> Check {
+        let renewed = self.at(index.prev()).renewed_by(change);
+        let Some(raw) = cx.raw().filter(|raw| raw.role() == RoleKind::Leader) else { return Ok(()) };
+        for id in renewed.iter().filter(|id| *id != raw.id()) {
+            cx.reach(Situation::Renewed);
+            if let Some(peer) = raw.peer(id).filter(|peer| !peer.match_index.is_zero()) {
+                return broken(
+                    "15",
+                    format!("node {id} is renewed at {index}, and leader {} has {peer:?}", raw.id()),
+                );
+            }
+        }
         Ok(())
     }
 
@@ -118,6 +134,7 @@ impl Configurations {
 fn count<P: Parts>(cx: &Context<P>, before: &Members, after: &Members, change: &ConfChangeV2, made: bool) {
     cx.reached.reach_if(!made, Situation::ChangeImpossible);
     cx.reached.reach_if(after.is_joint() && !before.is_joint(), Situation::JointEntered);
+    cx.reached.reach_if(before.is_joint() && !made, Situation::ChangeInJoint);
     if before.is_joint() && !after.is_joint() {
         cx.reach(if before.auto_leave { Situation::LeftByItself } else { Situation::LeftExplicitly });
     }

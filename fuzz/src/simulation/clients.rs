@@ -120,6 +120,9 @@ impl Driver {
         if self.rng.u32(0..4) == 0 {
             return Change::LEAVE;
         }
+        if self.rng.u32(0..8) == 0 {
+            return self.any_renewal(world);
+        }
         let count = if self.rng.bool() { 1 } else { self.rng.usize(0..=4) };
         let transition = match self.rng.u32(0..6) {
             0..4 => ConfChangeTransition::Auto,
@@ -138,5 +141,20 @@ impl Driver {
             *step = Some((kind, id));
         }
         Change { transition, steps }
+    }
+
+    /// A node is taken out and brought in again at once, if it only learns: as is done when its disk was replaced.
+    fn any_renewal<P: Parts>(&mut self, world: &World<P>) -> Change {
+        let members = world.oracle.newest_members();
+        let learners: Vec<_> = members.learners.iter().collect();
+        let id = match learners.as_slice() {
+            [] => world.nodes[self.rng.usize(0..world.nodes.len())].id,
+            some => some[self.rng.usize(0..some.len())],
+        };
+        let again = if self.rng.bool() { ConfChangeKind::AddLearner } else { ConfChangeKind::AddVoter };
+        Change {
+            transition: ConfChangeTransition::Auto,
+            steps: [Some((ConfChangeKind::Remove, id)), Some((again, id)), None, None],
+        }
     }
 }

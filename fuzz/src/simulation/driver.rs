@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use fastrand::Rng;
 
 use super::action::Action;
+use super::faults::Fault;
 use super::setup::Plan;
 use super::world::{Sent, World};
 use crate::machine::CLIENTS;
@@ -29,6 +30,7 @@ pub(super) enum Due {
     Report { at: usize, peer: usize, finished: bool },
     Fetched(usize),
     Rescue(usize),
+    Damage(usize),
     Withdraw(usize, u32),
 }
 
@@ -250,14 +252,21 @@ impl Driver {
         }
     }
 
-    /// What a node has on its way to its disk is worth most trouble: a campaign while a snapshot isn't durable, another leader
-    /// while entries aren't.
+    /// What a node has on its way to its disk is worth most trouble: a campaign, or the want of another snapshot, while one isn't
+    /// durable, another leader while entries aren't.
     fn make_trouble<P: Parts>(&mut self, world: &World<P>, at: usize) {
         let disk = &world.nodes[at].disk;
         let (queued, snapshot) = (disk.queued(), disk.queued_snapshot().is_some());
         let soon = world.now + 1_000;
         if snapshot && self.rng.u32(0..8) == 0 {
-            self.schedule(soon, Due::Campaign(at));
+            if self.rng.bool() {
+                self.schedule(soon, Due::Campaign(at));
+            } else if self.plan.faults.contains(&Fault::Damage) {
+                // Time enough for another snapshot to come.
+                let micros = self.rng.u64(500_000..3_000_000);
+                self.stick(world, at, micros);
+                self.schedule(soon, Due::Damage(at));
+            }
         } else if queued > 2 && self.rng.u32(0..64) == 0 {
             let other = self.rng.usize(0..world.nodes.len());
             self.schedule(soon, Due::Campaign(other));
@@ -327,6 +336,7 @@ impl Driver {
             Due::Report { at, peer, finished } => self.perform(world, Action::Report { at, peer, finished }),
             Due::Fetched(at) => self.perform(world, Action::Fetched(at)),
             Due::Rescue(at) => self.rescue(world, at),
+            Due::Damage(at) => self.damage(world, at).map(|_| ()),
             Due::Withdraw(at, life) if world.nodes[at].lives == life => {
                 self.perform(world, Action::Withdraw(at))
             }
@@ -346,6 +356,7 @@ impl Driver {
             | Due::Operator
             | Due::Fault
             | Due::Rescue(_)
+            | Due::Damage(_)
             | Due::Withdraw(..) => return false,
         };
         let until = self.watches[at].asleep_until;

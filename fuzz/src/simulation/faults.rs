@@ -231,7 +231,7 @@ impl Driver {
 
     /// A state machine is damaged; sometimes it turns out not to be, or power is lost. Only one at a time, since its node
     /// doesn't campaign until it has a snapshot.
-    fn damage<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check<bool> {
+    pub(super) fn damage<P: Parts>(&mut self, world: &mut World<P>, at: usize) -> Check<bool> {
         if world.nodes.iter().any(|node| node.damaged) {
             return Ok(false);
         }

@@ -317,7 +317,7 @@ impl Driver {
         for _ in 0..8 {
             self.run_until(world, world.now + election)?;
         }
-        let Some(_) = world.leader().filter(|now| *now != stale && *now != at) else {
+        let Some(now) = world.leader().filter(|now| *now != stale && *now != at) else {
             return self.give_in(world, at, election);
         };
         for _ in 0..3 {
@@ -335,7 +335,15 @@ impl Driver {
             }
         });
         self.empty_disk(world, at)?;
+        let forgets = self.rng.bool();
+        if forgets {
+            self.propose(world, now)?;
+        }
         self.run_until(world, world.now + 2 * election)?;
+        if forgets {
+            // It no longer knows the term of what it counts on.
+            self.perform(world, Action::Compact(now))?;
+        }
         self.links.mend();
         self.run_until(world, world.now + election)?;
         Ok(true)

@@ -142,6 +142,7 @@ fn any_options(rng: &mut Rng, id: NodeId, shared: &Config) -> NodeOptions {
         tick_every: 100_000 + rng.u64(0..spread),
         durable_machine,
         advances: rng.u32(0..4) == 0,
+        page: [1, 3, usize::MAX, usize::MAX][rng.usize(0..4)],
         config,
     }
 }

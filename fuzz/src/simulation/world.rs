@@ -256,7 +256,8 @@ impl<P: Parts> World<P> {
         let (stored, synced) = (node.disk.look(raft_core::MemoryStorage::hard_state), node.disk.synced());
         self.reached.reach_if(stored != synced, Situation::CommitLost);
         let promised = raw.hard_state();
-        node.crash(keep, torn)?;
+        let halved = node.crash(keep, torn)?;
+        self.reached.reach_if(halved, Situation::WriteHalved);
         let synced = node.disk.synced();
         let forgotten = (promised.term, promised.vote) != (synced.term, synced.vote);
         self.reached.reach_if(forgotten && promised.vote.is_some(), Situation::VoteLost);
@@ -358,6 +359,7 @@ impl<P: Parts> World<P> {
         if raw.request_snapshot().is_ok() {
             node.damaged = true;
             self.reached.reach(Situation::SnapshotWanted);
+            self.reached.reach_if(node.disk.queued_snapshot().is_some(), Situation::SnapshotTwice);
         }
         self.drain(at, Cause::Other)
     }
