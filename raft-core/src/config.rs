@@ -61,7 +61,8 @@ pub struct Config {
     /// thesis §10.2.1). Default 256; at least 1.
     pub max_inflight_messages: u32,
 
-    /// How many bytes of payload may be on their way to a follower; the message that crosses the limit still goes.
+    /// How many bytes of payload may be on their way to a follower; the message that crosses the limit still goes. Also
+    /// how many encoded bytes of durable entries stay in memory until they are handed out to be applied; more are read back.
     /// Default 64 MiB; at least 1.
     pub max_inflight_bytes: u64,
 

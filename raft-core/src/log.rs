@@ -416,6 +416,11 @@ impl<S: Storage> RaftLog<S> {
         Ok(tail)
     }
 
+    /// The encoded length of the entries that are kept in memory.
+    pub(crate) fn bytes_in_memory(&self) -> u64 {
+        self.unstable.bytes()
+    }
+
     /// A snapshot that was received and isn't durable yet.
     pub(crate) fn pending_snapshot(&self) -> Option<&Snapshot> {
         self.unstable.snapshot()

@@ -43,6 +43,9 @@ pub struct BasicStatus {
     pub election_timeout: u32,
     /// Writes that were handed out and whose acknowledgement is waited for. That of a new commit index alone isn't.
     pub writes_in_flight: usize,
+    /// Encoded bytes of the entries that the core keeps in memory: those that aren't durable, and before them those that it
+    /// hasn't handed out to be applied, as far as [`max_inflight_bytes`](crate::Config::max_inflight_bytes) go.
+    pub log_bytes_in_memory: u64,
     /// Payload bytes that a leader has appended in its term and not yet applied.
     pub uncommitted_bytes: u64,
     /// The state machine waits for a snapshot of this index or above.
@@ -175,6 +178,7 @@ impl BasicStatus {
             election_elapsed: common.clock.election_elapsed(),
             election_timeout: common.clock.election_timeout(),
             writes_in_flight: common.log.writes_in_flight(),
+            log_bytes_in_memory: common.log.bytes_in_memory(),
             uncommitted_bytes: uncommitted_bytes(raft),
             snapshot_wanted: common.log.wanted(),
             lost: common.lost.as_deref().copied(),

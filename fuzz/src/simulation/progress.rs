@@ -471,6 +471,7 @@ fn is_equal(status: &Status, leader: &Status) -> bool {
         && status.durable == leader.last
         && status.pending_reads == 0
         && status.writes_in_flight == 0
+        && status.log_bytes_in_memory == 0
         && status.conf_state == leader.conf_state
 }
 

@@ -66,6 +66,11 @@ impl Unstable {
         self.open.shrink_to_fit();
     }
 
+    /// The encoded length of all that is kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.open.iter().fold(self.batches.bytes(), |bytes, entry| bytes.saturating_add(entry.encoded_len()))
+    }
+
     /// The last position before the unstable entries.
     pub(crate) fn base(&self) -> LogPosition {
         self.base
