@@ -462,6 +462,19 @@ fn a_large_window_is_given_back_when_it_has_drained_and_a_small_one_is_kept() {
     assert!(used >= 200 && left == 0, "{used} {left}");
     let (used, left) = capacity_after(8);
     assert!(used >= 8 && left == used, "a ring that is used again and again isn't allocated each time");
+    assert_eq!(capacity_after(32), (32, 32), "the largest that is kept");
+    assert_eq!(capacity_after(1), (1, 1), "many groups have no more than one message on its way");
+}
+
+#[test]
+fn a_window_gives_back_what_it_does_not_use_when_it_is_asked_to() {
+    let mut inflights = Inflights::default();
+    for index in 1..=8 {
+        inflights.add(at(index), 1);
+    }
+    inflights.free_up_to(at(8));
+    inflights.shrink_to_fit();
+    assert_eq!(inflights.capacity(), 0);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Two sets of voters that must both agree (thesis §4.3).
 
+use core::cmp::Ordering;
+
 use raft_proto::{Index, NodeId};
 
 use super::{MajorityQuorum, VoteResult};
@@ -35,12 +37,15 @@ impl JointQuorum {
         let mut incoming = self.incoming.voters().iter().copied().peekable();
         let mut outgoing = self.outgoing.voters().iter().copied().peekable();
         core::iter::from_fn(move || match (incoming.peek(), outgoing.peek()) {
-            (Some(a), Some(b)) if a == b => {
-                outgoing.next();
-                incoming.next()
-            }
-            (Some(a), Some(b)) if a > b => outgoing.next(),
-            (Some(_), _) => incoming.next(),
+            (Some(a), Some(b)) => match a.cmp(b) {
+                Ordering::Less => incoming.next(),
+                Ordering::Equal => {
+                    outgoing.next();
+                    incoming.next()
+                }
+                Ordering::Greater => outgoing.next(),
+            },
+            (Some(_), None) => incoming.next(),
             (None, _) => outgoing.next(),
         })
     }

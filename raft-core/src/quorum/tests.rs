@@ -249,6 +249,23 @@ fn each_half_of_a_joint_configuration_needs_its_two_groups() {
     assert!(joint(&[1, 3], &[]).is_group_quorum(held(&[(1, 1), (3, 2)])), "there is no outgoing half");
 }
 
+#[test]
+fn by_groups_a_joint_configuration_commits_what_both_halves_do() {
+    // Of each half two groups hold as much as the second best of it.
+    let acks = [(9, 1), (7, 2), (5, 1), (3, 2), (1, 1)];
+    let acked = |id: NodeId| {
+        let (index, group) = by_id(&acks)(id);
+        (Index::new(index), group)
+    };
+    let committed = |incoming: &[u64], outgoing: &[u64]| {
+        joint(incoming, outgoing).group_committed_index(acked).map(Index::get)
+    };
+    assert_eq!(committed(&[1, 2, 3], &[3, 4, 5]), Some(3));
+    assert_eq!(committed(&[3, 4, 5], &[1, 2, 3]), Some(3));
+    assert_eq!(committed(&[1, 2, 3], &[]), Some(7));
+    assert_eq!(committed(&[], &[]), None);
+}
+
 // -- larger ones, at random
 
 const NODES: usize = 14;
