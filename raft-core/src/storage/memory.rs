@@ -15,11 +15,44 @@ use crate::report::DataLoss;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     hard_state: HardState,
-    conf_state: ConfState,
+    conf_state: Members,
     snapshot: Option<Box<Snapshot>>,
     /// They begin behind the last entry that was compacted away.
     log: Batches,
     lost: Option<Box<DataLoss>>,
+}
+
+/// A configuration in little room: nearly every one is of voters alone.
+#[derive(Clone, Debug)]
+enum Members {
+    Voters(Box<[NodeId]>),
+    Any(Box<ConfState>),
+}
+
+impl Default for Members {
+    fn default() -> Members {
+        Members::Voters(Box::default())
+    }
+}
+
+impl From<ConfState> for Members {
+    fn from(state: ConfState) -> Members {
+        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave } = &state;
+        if learners.is_empty() && voters_outgoing.is_empty() && learners_next.is_empty() && !auto_leave {
+            Members::Voters(voters.as_slice().into())
+        } else {
+            Members::Any(Box::new(state))
+        }
+    }
+}
+
+impl Members {
+    fn to_conf_state(&self) -> ConfState {
+        match self {
+            Members::Voters(voters) => ConfState { voters: voters.to_vec(), ..ConfState::default() },
+            Members::Any(state) => ConfState::clone(state),
+        }
+    }
 }
 
 impl MemoryStorage {
@@ -30,7 +63,7 @@ impl MemoryStorage {
 
     /// An empty log with this configuration.
     pub fn with_conf_state(conf_state: ConfState) -> MemoryStorage {
-        MemoryStorage { conf_state, ..MemoryStorage::default() }
+        MemoryStorage { conf_state: conf_state.into(), ..MemoryStorage::default() }
     }
 
     /// Sets the hard state.
@@ -45,7 +78,7 @@ impl MemoryStorage {
 
     /// Sets the configuration as of the last entry applied.
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
-        self.conf_state = conf_state;
+        self.conf_state = conf_state.into();
     }
 
     /// Appends entries; from the first of them on, they replace what is there. Those that are compacted away are
@@ -78,7 +111,7 @@ impl MemoryStorage {
             return Err(StorageError::Compacted);
         }
         self.log = Batches::behind(snapshot.position());
-        self.conf_state = snapshot.metadata.conf_state.clone();
+        self.conf_state = snapshot.metadata.conf_state.clone().into();
         self.hard_state.commit = self.hard_state.commit.max(snapshot.metadata.index);
         self.set_snapshot(snapshot);
         Ok(())
@@ -122,7 +155,7 @@ impl Storage for MemoryStorage {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         Ok(InitialState {
             hard_state: self.hard_state,
-            conf_state: self.conf_state.clone(),
+            conf_state: self.conf_state.to_conf_state(),
             lost: self.lost.as_deref().copied(),
         })
     }
