@@ -94,7 +94,8 @@ impl Payloads {
         self.proposed
     }
 
-    /// The next one.
+    /// The next one. Always inlined: whether it is would else depend on the core beside it.
+    #[inline(always)]
     pub(crate) fn one(&mut self) -> Vec<u8> {
         let mut data = vec![0; self.size];
         data[..8].copy_from_slice(&self.proposed.count.to_le_bytes());
