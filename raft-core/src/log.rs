@@ -466,16 +466,21 @@ impl<S: Storage> RaftLog<S> {
         self.unstable.hand_out(into)
     }
 
-    /// A write was handed out. `own` is what the node tells itself when the write is durable.
-    pub(crate) fn on_write_handed_out(
-        &mut self,
-        number: u64,
-        term: Term,
-        snapshot: Option<Index>,
-        own: &mut Vec<OwnAnswer>,
-    ) {
-        let covers = self.has_unstable().then_some(self.last().index);
-        self.in_flight.push(Write { number, term, covers, snapshot, own: own.len() }, own);
+    /// A write was handed out: what was to be written, with the snapshot or without, and what the node tells itself then.
+    pub(crate) fn on_write_handed_out(&mut self, number: u64, term: Term, snapshot: bool) {
+        let covers = if self.has_unstable() { self.last().index } else { Index::ZERO };
+        self.in_flight.push(Write { number, term, covers, snapshot, own: 0 });
+    }
+
+    /// The node tells itself something when what is unstable is durable; see [`InFlight::gather`].
+    pub(crate) fn tell_self(&mut self, answer: OwnAnswer) {
+        self.in_flight.gather(answer);
+    }
+
+    /// Does it tell itself anything with the next write?
+    #[inline]
+    pub(crate) fn has_own_answers(&self) -> bool {
+        self.in_flight.gathered() > 0
     }
 
     /// The oldest write in flight, if its number is at most `number`. The caller takes out its
@@ -491,12 +496,12 @@ impl<S: Storage> RaftLog<S> {
 
     /// A write is durable; the node's term is `term`.
     pub(crate) fn on_written(&mut self, write: &Write, term: Term) {
-        if let Some(covers) = write.covers.filter(|_| write.term == term) {
-            self.unstable.stable_to(covers);
+        if !write.covers.is_zero() && write.term == term {
+            self.unstable.stable_to(write.covers);
             self.unstable.forget(self.handed, self.max_kept_bytes);
         }
-        if let Some(index) = write.snapshot
-            && self.unstable.stable_snapshot(index)
+        if write.snapshot
+            && let Some(index) = self.unstable.stable_snapshot()
             && index > self.applied
         {
             self.applied = index;

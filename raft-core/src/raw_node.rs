@@ -46,8 +46,6 @@ use crate::trace::Trace;
 pub struct RawNode<S> {
     raft: Raft<S>,
     handed_out: HandedOut,
-    /// Nothing is due if this is false.
-    may_be_due: bool,
 }
 
 impl<S: Storage> RawNode<S> {
@@ -71,18 +69,18 @@ impl<S: Storage> RawNode<S> {
 
     fn start(config: Config, storage: S, trace: Trace) -> Result<RawNode<S>, StartError> {
         let raft = Raft::new(config, storage, trace)?;
-        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft, may_be_due: true })
+        Ok(RawNode { handed_out: HandedOut::at_start(&raft), raft })
     }
 
     /// Looks whether anything is due: at the end of the calls after which a node comes to rest, so that asking one that rests
     /// costs nothing.
     fn settle(&mut self) {
-        self.may_be_due = self.handed_out.is_due(&self.raft);
+        self.handed_out.may_be_due = self.handed_out.is_due(&self.raft);
     }
 
     /// The state machine, for a call after which anything may be due.
     fn change(&mut self) -> &mut Raft<S> {
-        self.may_be_due = true;
+        self.handed_out.may_be_due = true;
         &mut self.raft
     }
 
@@ -109,7 +107,7 @@ impl<S: Storage> RawNode<S> {
     /// has changed.
     pub fn step(&mut self, mut message: Message) -> Result<(), StepError> {
         let result = self.raft.step(&mut message);
-        if !self.may_be_due {
+        if !self.handed_out.may_be_due {
             self.settle();
         }
         result
@@ -308,7 +306,7 @@ impl<S: Storage> RawNode<S> {
     /// Is there anything to do? Exactly then [`ready`](RawNode::ready) gives a `Ready` that isn't empty.
     #[inline]
     pub fn has_ready(&self) -> bool {
-        self.may_be_due && self.handed_out.is_due(&self.raft)
+        self.handed_out.may_be_due && self.handed_out.is_due(&self.raft)
     }
 
     /// Everything that is to be done now. It is given once.
@@ -322,7 +320,7 @@ impl<S: Storage> RawNode<S> {
     pub fn ready_into(&mut self, ready: &mut Ready) {
         self.handed_out.cut(&mut self.raft, ready);
         // What isn't handed out now waits for an acknowledgement, or for a tick.
-        self.may_be_due = false;
+        self.handed_out.may_be_due = false;
     }
 
     // -- acknowledgements
@@ -548,7 +546,7 @@ impl<S: Storage> RawNode<S> {
     /// `Ready`s and the counters, which decide nothing; and the random numbers, which decide the next election time-out only,
     /// so the caller must set it itself, after each call ([`set_election_timeout`](RawNode::set_election_timeout)).
     pub fn hash_state(&self, state: &mut impl Hasher) {
-        let RawNode { raft: Raft { common, role }, handed_out, may_be_due: _ } = self;
+        let RawNode { raft: Raft { common, role }, handed_out } = self;
         (common, role, handed_out).hash(state);
     }
 
@@ -557,7 +555,7 @@ impl<S: Storage> RawNode<S> {
     /// # Errors
     /// The first [`Violation`] that it finds: a fault of this crate.
     pub fn check_invariants(&self) -> Result<(), Violation> {
-        let RawNode { raft, handed_out, .. } = self;
+        let RawNode { raft, handed_out } = self;
         let is_due = handed_out.is_due(raft) || handed_out.has_news(raft);
         if is_due != self.has_ready() {
             return Err(Violation::ReadyOverlooked);

@@ -4,11 +4,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
-use raft_proto::{Entries, HardState, Message, Snapshot};
+use raft_proto::{Entries, HardState, Message, NodeId, Snapshot};
 
 use crate::entry_batches::EntryBatches;
 use crate::raft::Raft;
-use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, SoftState, TransferOutcome};
+use crate::report::{DataLoss, DataLossReport, DroppedRead, ReadState, RoleKind, SoftState, TransferOutcome};
 use crate::storage::{MemoryStorage, Storage, StorageError};
 
 /// A batch of work for the caller, by obligation. See the crate's documentation for the order.
@@ -129,28 +129,38 @@ fn empty<T>(list: &mut Vec<T>) {
 pub(crate) struct HandedOut {
     /// The number of the last `Ready`.
     pub(crate) number: u64,
-    soft_state: SoftState,
     hard_state: HardState,
     lost: Option<Box<DataLoss>>,
+    leader: Option<NodeId>,
+    role: RoleKind,
+    /// Nothing is due if this is false.
+    pub(crate) may_be_due: bool,
 }
 
 /// Without the number, by which nothing is decided.
 impl Hash for HandedOut {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let HandedOut { number: _, soft_state, hard_state, lost } = self;
-        (soft_state, hard_state, lost).hash(state);
+        let HandedOut { number: _, hard_state, lost, leader, role, may_be_due: _ } = self;
+        (hard_state, lost, leader, role).hash(state);
     }
 }
 
 impl HandedOut {
     /// At the start the caller knows what it stored, and that the node follows nobody.
     pub(crate) fn at_start<S: Storage>(raft: &Raft<S>) -> HandedOut {
+        let SoftState { leader, role } = raft.soft_state();
         HandedOut {
             number: 0,
-            soft_state: raft.soft_state(),
             hard_state: raft.common.hard_state(),
             lost: raft.common.lost.clone(),
+            leader,
+            role,
+            may_be_due: true,
         }
+    }
+
+    fn soft_state(&self) -> SoftState {
+        SoftState { leader: self.leader, role: self.role }
     }
 
     /// Is anything due? Exactly then [`cut`](HandedOut::cut) gives a `Ready` that isn't empty.
@@ -165,11 +175,12 @@ impl HandedOut {
             || raft.is_round_due()
     }
 
-    /// Does the node differ from what was handed out?
+    /// Does the node differ from what was handed out, or has it voted for itself?
     pub(crate) fn has_news<S: Storage>(&self, raft: &Raft<S>) -> bool {
         raft.common.hard_state() != self.hard_state
-            || raft.soft_state() != self.soft_state
+            || raft.soft_state() != self.soft_state()
             || raft.common.lost != self.lost
+            || raft.common.log.has_own_answers()
     }
 
     /// Moves everything that is due into `ready`.
@@ -185,10 +196,11 @@ impl HandedOut {
             self.hard_state.commit = common.log.committed();
             ready.hard_state = Some(self.hard_state);
         }
-        if common.log.has_unwritten()
-            && let Some(snapshot) = common.log.hand_out_unwritten(&mut ready.entries)
-        {
-            ready.snapshot = Some(snapshot.clone());
+        if common.log.has_unwritten() {
+            ready.has_own_answers = common.log.has_own_answers();
+            if let Some(snapshot) = common.log.hand_out_unwritten(&mut ready.entries) {
+                ready.snapshot = Some(snapshot.clone());
+            }
         }
         if common.log.committed() > common.log.handed()
             && let Err(error) = common.log.hand_out_committed(&mut ready.committed_entries)
@@ -211,18 +223,16 @@ impl HandedOut {
                 outbox.rare = None;
             }
         }
-        ready.has_own_answers = !outbox.own.is_empty();
         if ready.needs_acknowledgement() {
-            let snapshot = ready.snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
-            common.on_write_handed_out(self.number, snapshot);
+            common.on_write_handed_out(self.number, ready.snapshot.is_some());
         }
     }
 
     /// What has changed of the node since it was told last. Returns whether term or vote did, which must be durable.
     fn tell_news<S: Storage>(&mut self, raft: &mut Raft<S>, ready: &mut Ready) -> bool {
         let soft_state = raft.soft_state();
-        ready.soft_state = (soft_state != self.soft_state).then_some(soft_state);
-        self.soft_state = soft_state;
+        ready.soft_state = (soft_state != self.soft_state()).then_some(soft_state);
+        SoftState { leader: self.leader, role: self.role } = soft_state;
 
         let common = &mut raft.common;
         let hard_state = common.hard_state();
@@ -235,6 +245,8 @@ impl HandedOut {
             ready.data_loss = Some(lost.map_or(DataLossReport::Regained, DataLossReport::Noticed));
             self.lost = common.lost.clone();
         }
+        // It votes for itself where its role is news, and acknowledges to itself what is to be written.
+        ready.has_own_answers = common.log.has_own_answers();
         common.news = false;
         promised
     }

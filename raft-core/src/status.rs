@@ -184,7 +184,7 @@ impl BasicStatus {
             lost: common.lost.as_deref().copied(),
             transferee: transferee(raft),
             pending_reads: pending_reads(raft),
-            counters: common.counters,
+            counters: common.counters(),
         }
     }
 }

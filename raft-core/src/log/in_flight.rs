@@ -13,8 +13,8 @@
 //! A write also vouches only within the term in which it was made: each change of term is written itself, and that
 //! write covers whatever is still unstable.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 use raft_proto::{AppendEntriesReply, Body, Index, Message, NodeId, Term, VoteReply};
@@ -26,19 +26,19 @@ pub(crate) struct Write {
     pub(crate) number: u64,
     /// The term in which it was handed out.
     pub(crate) term: Term,
-    /// The last index of the log at that moment, unless all of it was durable or the write is void.
-    pub(crate) covers: Option<Index>,
-    /// The snapshot that it holds covers up to here.
-    pub(crate) snapshot: Option<Index>,
+    /// The last index of the log at that moment; zero if all of it was durable, or the write is void.
+    pub(crate) covers: Index,
     /// How much the node has to tell itself when the write is durable: its own vote, its own acknowledgements.
-    pub(crate) own: usize,
+    pub(crate) own: u32,
+    /// It holds the snapshot that isn't durable.
+    pub(crate) snapshot: bool,
 }
 
 /// Without the number: writes are acknowledged in order, and only the order matters.
 impl Hash for Write {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Write { number: _, term, covers, snapshot, own } = self;
-        (term, covers, snapshot, own).hash(state);
+        let Write { number: _, term, covers, own, snapshot } = self;
+        (term, covers, own, snapshot).hash(state);
     }
 }
 
@@ -75,32 +75,62 @@ impl OwnAnswer {
 }
 
 /// The writes in flight, in order.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight {
     writes: VecDeque<Write>,
-    /// What the node has to tell itself with them, in their order.
-    own: VecDeque<OwnAnswer>,
+    /// Nothing on a node that never campaigned: most don't.
+    own: Option<Box<OwnAnswers>>,
+}
+
+/// What the node has to tell itself.
+#[derive(Clone, Debug, Default)]
+struct OwnAnswers {
+    /// First what it has to tell with the writes in flight, in their order, then what was gathered for the next one.
+    list: VecDeque<OwnAnswer>,
+    gathered: u32,
+}
+
+/// However much memory there is for it.
+impl Hash for InFlight {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let InFlight { writes, own } = self;
+        (writes, self.gathered()).hash(state);
+        own.iter().flat_map(|own| &own.list).for_each(|answer| answer.hash(state));
+    }
 }
 
 impl InFlight {
     pub(crate) fn shrink_to_fit(&mut self) {
         self.writes.shrink_to_fit();
-        self.own.shrink_to_fit();
+        self.own.take_if(|own| own.list.is_empty());
     }
 
-    /// A write, and what is to be told with it, which is taken out of where it was gathered.
-    pub(crate) fn push(&mut self, write: Write, own: &mut Vec<OwnAnswer>) {
+    /// The node tells itself something with the next write.
+    pub(crate) fn gather(&mut self, answer: OwnAnswer) {
+        let OwnAnswers { list, gathered } = &mut **self.own.get_or_insert_default();
+        if list.capacity() == 0 {
+            list.reserve_exact(1);
+        }
+        list.push_back(answer);
+        *gathered = gathered.saturating_add(1);
+    }
+
+    /// How much was gathered for the next write.
+    #[inline]
+    pub(crate) fn gathered(&self) -> u32 {
+        self.own.as_ref().map_or(0, |own| own.gathered)
+    }
+
+    /// A write, with which goes what was gathered.
+    pub(crate) fn push(&mut self, mut write: Write) {
         if self.writes.capacity() == 0 {
             // Most callers have one at a time.
             self.writes.reserve_exact(1);
         }
-        self.writes.push_back(write);
-        if !own.is_empty() {
-            if self.own.capacity() == 0 {
-                self.own.reserve_exact(own.len());
-            }
-            self.own.extend(own.drain(..));
+        if let Some(own) = &mut self.own {
+            write.own = core::mem::take(&mut own.gathered);
         }
+        self.writes.push_back(write);
     }
 
     /// The oldest write, if its number is at most `number`; it is no longer in flight then.
@@ -110,14 +140,14 @@ impl InFlight {
 
     /// The next that is to be told of a write which is acknowledged.
     pub(crate) fn next_own(&mut self) -> Option<OwnAnswer> {
-        self.own.pop_front()
+        self.own.as_mut()?.list.pop_front()
     }
 
     /// The log was cut so that `last` is the last entry that stayed.
     pub(crate) fn on_cut(&mut self, last: Index) {
         for write in &mut self.writes {
-            if write.covers.is_some_and(|covers| covers > last) {
-                write.covers = None;
+            if write.covers > last {
+                write.covers = Index::ZERO;
             }
         }
     }
@@ -125,16 +155,16 @@ impl InFlight {
     /// The log was replaced by a snapshot. One that came before it isn't the one that is waited for now, even if it covers as much.
     pub(crate) fn on_restore(&mut self) {
         for write in &mut self.writes {
-            (write.covers, write.snapshot) = (None, None);
+            (write.covers, write.snapshot) = (Index::ZERO, false);
         }
     }
 
     /// What is to be told with the write of this number, if it is in flight.
     pub(crate) fn own(&self, number: u64) -> impl Iterator<Item = &OwnAnswer> {
-        let before =
-            self.writes.iter().take_while(|write| write.number < number).map(|write| write.own).sum();
-        let count = self.writes.iter().find(|write| write.number == number).map_or(0, |write| write.own);
-        self.own.iter().skip(before).take(count)
+        let own = |write: &Write| usize::try_from(write.own).unwrap_or(usize::MAX);
+        let before = self.writes.iter().take_while(|write| write.number < number).map(own).sum();
+        let count = self.writes.iter().find(|write| write.number == number).map_or(0, own);
+        self.own.iter().flat_map(|own| &own.list).skip(before).take(count)
     }
 
     pub(crate) fn len(&self) -> usize {

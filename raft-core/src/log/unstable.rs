@@ -228,12 +228,8 @@ impl Unstable {
         (self.batches.capacity(), self.open.capacity())
     }
 
-    /// The snapshot that covers up to `index` is durable. Returns whether it is the one that was pending.
-    pub(crate) fn stable_snapshot(&mut self, index: Index) -> bool {
-        let same = self.snapshot().is_some_and(|snapshot| snapshot.metadata.index == index);
-        if same {
-            self.snapshot = None;
-        }
-        same
+    /// The snapshot is durable. Returns what it covers.
+    pub(crate) fn stable_snapshot(&mut self) -> Option<Index> {
+        self.snapshot.take().map(|pending| pending.snapshot.metadata.index)
     }
 }

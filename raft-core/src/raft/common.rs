@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::outbox::Outbox;
 use super::rng::Rng;
 use crate::config::Config;
-use crate::log::{Own, RaftLog};
+use crate::log::{Own, OwnAnswer, RaftLog};
 use crate::membership::Configuration;
 use crate::report::{Counters, DataLoss, DroppedRead};
 use crate::storage::{Storage, StorageError};
@@ -55,7 +55,8 @@ pub(crate) struct Common<S> {
     /// Role, leader, term, vote or loss may differ from what the last `Ready` said. Whatever changes one of them sets it, so that
     /// nobody has to compare them all to learn that nothing is due.
     pub(crate) news: bool,
-    pub(crate) counters: Counters,
+    /// Nothing until something is counted.
+    pub(crate) counters: Option<Box<Counters>>,
     pub(crate) trace: Trace,
 }
 
@@ -158,18 +159,19 @@ impl<S: Storage> Common<S> {
 
     /// Tells this node itself something, as soon as what it says is durable: it counts like the answer of any other.
     pub(crate) fn tell_self(&mut self, term: Term, what: Own) {
-        self.outbox.tell_self(term, what, self.config.batch_messages);
+        let answer = OwnAnswer { after: self.outbox.held.len(), term, what };
+        self.log.tell_self(answer);
     }
 
     /// A write was handed out. Most ask for a new commit index only, or for messages to be held back: the acknowledgement of such
     /// a one tells the node nothing, and isn't waited for.
-    pub(crate) fn on_write_handed_out(&mut self, number: u64, snapshot: Option<Index>) {
+    pub(crate) fn on_write_handed_out(&mut self, number: u64, snapshot: bool) {
         let tells = self.term > self.durable_term
-            || snapshot.is_some()
+            || snapshot
             || self.log.has_unstable()
-            || !self.outbox.own.is_empty();
+            || self.log.has_own_answers();
         if tells {
-            self.log.on_write_handed_out(number, self.term, snapshot, &mut self.outbox.own);
+            self.log.on_write_handed_out(number, self.term, snapshot);
         }
     }
 
@@ -226,7 +228,7 @@ impl<S: Storage> Common<S> {
     pub(crate) fn storage_failed(&mut self, error: &StorageError) {
         self.clock.wake();
         debug!(self.trace, "storage read failed", "error" => error);
-        self.counters.storage_failures = self.counters.storage_failures.saturating_add(1);
+        self.count(|counters| &mut counters.storage_failures);
     }
 
     /// Tells the leader that the state machine waits for a snapshot, if it does.
@@ -265,7 +267,18 @@ impl<S: Storage> Common<S> {
 
     /// A message came too late, or for another role.
     pub(crate) fn count_dropped(&mut self) {
-        self.counters.dropped_messages = self.counters.dropped_messages.saturating_add(1);
+        self.count(|counters| &mut counters.dropped_messages);
+    }
+
+    /// What was counted.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters.as_deref().copied().unwrap_or_default()
+    }
+
+    /// One more of these.
+    pub(crate) fn count(&mut self, which: impl FnOnce(&mut Counters) -> &mut u64) {
+        let counter = which(self.counters.get_or_insert_default());
+        *counter = counter.saturating_add(1);
     }
 
     /// May this node campaign at all? It must be a voter, and the configuration that says so must be durable.

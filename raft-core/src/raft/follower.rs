@@ -1,5 +1,6 @@
 //! A follower (§5.2).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -21,9 +22,13 @@ use crate::trace::{debug, info};
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
-    /// Reads that were passed on to the leader, oldest first.
-    reads: VecDeque<ForwardedRead>,
+    /// Nothing until a read is passed on.
+    reads: Option<Box<ForwardedReads>>,
 }
+
+/// Reads that were passed on to the leader, oldest first.
+#[derive(Clone, Debug, Default, Hash)]
+struct ForwardedReads(VecDeque<ForwardedRead>);
 
 #[derive(Clone, Debug, Hash)]
 struct ForwardedRead {
@@ -35,7 +40,7 @@ struct ForwardedRead {
 
 impl Follower {
     pub(crate) fn of(leader: Option<NodeId>) -> Follower {
-        Follower { leader, reads: VecDeque::new() }
+        Follower { leader, reads: None }
     }
 
     /// A word from the leader: wait for it again.
@@ -160,7 +165,7 @@ impl Follower {
     pub(crate) fn forget_leader<S: Storage>(&mut self, common: &mut Common<S>) {
         self.leader = None;
         common.news = true;
-        for read in core::mem::take(&mut self.reads) {
+        for read in self.reads.take().into_iter().flat_map(|reads| reads.0) {
             common.drop_read(DroppedRead { context: read.context, reason: ReadError::LeaderChanged });
         }
     }
@@ -181,13 +186,14 @@ impl Follower {
         mode: ReadMode,
     ) -> Result<(), ReadError> {
         let leader = self.leader.ok_or(ReadError::NoLeader)?;
-        if self.reads.len() >= MAX_PENDING_READS {
+        if self.pending_reads() >= MAX_PENDING_READS {
             return Err(ReadError::TooManyPending);
         }
         let id = common.next_read;
         // Zero is the number of a request that has none.
         common.next_read = id.checked_add(1).unwrap_or(1);
-        self.reads.push_back(ForwardedRead { id, context: context.clone(), since: common.clock.now() });
+        let read = ForwardedRead { id, context: context.clone(), since: common.clock.now() };
+        self.reads.get_or_insert_default().0.push_back(read);
         common.clock.wake();
         let body = Body::ReadIndex(ReadIndex { id, context, lease: mode == ReadMode::Lease });
         common.pass_on(common.id(), leader, body);
@@ -220,7 +226,11 @@ impl Follower {
         let matches = |read: &ForwardedRead| {
             if reply.id == 0 { read.context == reply.context } else { read.id == reply.id }
         };
-        match self.reads.iter().position(matches).and_then(|at| self.reads.remove(at)) {
+        let found = self.reads.as_mut().and_then(|reads| {
+            let at = reads.0.iter().position(matches)?;
+            reads.0.remove(at)
+        });
+        match found {
             Some(read) => {
                 common
                     .outbox
@@ -236,7 +246,7 @@ impl Follower {
     /// One tick. Returns whether it is time to campaign.
     pub(crate) fn tick<S: Storage>(&mut self, common: &mut Common<S>) -> bool {
         while common.clock.now() >= self.read_gives_up_at(common)
-            && let Some(read) = self.reads.pop_front()
+            && let Some(read) = self.reads.as_mut().and_then(|reads| reads.0.pop_front())
         {
             common.drop_read(DroppedRead { context: read.context, reason: ReadError::TimedOut });
         }
@@ -246,7 +256,8 @@ impl Follower {
     /// The tick at which the oldest read gives up.
     fn read_gives_up_at<S: Storage>(&self, common: &Common<S>) -> u64 {
         let limit = u64::from(common.clock.election_ticks()).saturating_mul(2);
-        self.reads.front().map_or(u64::MAX, |read| read.since.saturating_add(limit))
+        let oldest = self.reads.as_ref().and_then(|reads| reads.0.front());
+        oldest.map_or(u64::MAX, |read| read.since.saturating_add(limit))
     }
 
     /// The first tick at which there may be something to do.
@@ -256,15 +267,15 @@ impl Follower {
 
     /// The reads whose answer no longer counts.
     pub(crate) fn into_reads(self) -> impl Iterator<Item = Bytes> {
-        self.reads.into_iter().map(|read| read.context)
+        self.reads.into_iter().flat_map(|reads| reads.0).map(|read| read.context)
     }
 
     /// Was a read with this context passed on, and not answered?
     pub(crate) fn is_reading(&self, context: &[u8]) -> bool {
-        self.reads.iter().any(|read| read.context == context)
+        self.reads.iter().flat_map(|reads| &reads.0).any(|read| read.context == context)
     }
 
     pub(crate) fn pending_reads(&self) -> usize {
-        self.reads.len()
+        self.reads.as_ref().map_or(0, |reads| reads.0.len())
     }
 }

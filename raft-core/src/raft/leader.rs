@@ -62,6 +62,11 @@ fn next_heartbeat<S: Storage>(common: &Common<S>) -> u64 {
     common.clock.now().saturating_add(u64::from(common.config.heartbeat_ticks))
 }
 
+/// The leader acknowledges its log to itself when that is durable, as any peer does.
+fn acknowledge<S: Storage>(common: &mut Common<S>) {
+    common.tell_self(common.term, Own::Accepted(common.log.last().index));
+}
+
 /// What was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
@@ -98,6 +103,7 @@ impl Leader {
             unsent: false,
         };
         leader.append(common, &mut alloc::vec![Entry { payload: Payload::TermStart, ..Entry::default() }]);
+        acknowledge(common);
         common.outbox.expect(leader.progress.len().saturating_sub(1), false);
         leader.broadcast_append(common);
         leader
@@ -165,12 +171,14 @@ impl Leader {
         self.conf_gate = gate;
         self.uncommitted = self.uncommitted.saturating_add(bytes);
         self.append(common, entries);
+        if !common.config.batch_messages {
+            acknowledge(common);
+        }
         self.spread(common);
         Ok(Appended { first, last: common.log.last().index, refused })
     }
 
-    /// Appends entries of this term, whose positions follow from where they are put. The leader acknowledges them to itself
-    /// when they are durable, as any peer does.
+    /// Appends entries of this term, whose positions follow from where they are put.
     fn append<S: Storage>(&mut self, common: &mut Common<S>, entries: &mut Vec<Entry>) {
         let term = common.term;
         let mut index = common.log.last().index;
@@ -180,7 +188,6 @@ impl Leader {
             entry.index = index;
         }
         common.log.append_own(entries);
-        common.tell_self(term, Own::Accepted(index));
     }
 
     /// One tick: check the quorum (thesis §6.2), send heartbeats.
@@ -269,12 +276,22 @@ impl Leader {
     /// A `Ready` is being cut: what waited for it is sent.
     pub(crate) fn send_unsent<S: Storage>(&mut self, common: &mut Common<S>) {
         if core::mem::take(&mut self.unsent) {
-            self.send_what_is_due(common);
-            self.tell_commit_to_all(common);
+            self.tell_of_log(common);
         }
         if self.is_round_due() {
             self.broadcast_heartbeat(common);
         }
+    }
+
+    /// Tells the followers, and when it is durable this node itself, how far the log goes and is committed. Apart, since most
+    /// `Ready`s of a leader are of heartbeats.
+    #[inline(never)]
+    fn tell_of_log<S: Storage>(&mut self, common: &mut Common<S>) {
+        if common.log.has_unwritten() {
+            acknowledge(common);
+        }
+        self.send_what_is_due(common);
+        self.tell_commit_to_all(common);
     }
 
     fn broadcast_append<S: Storage>(&mut self, common: &mut Common<S>) {

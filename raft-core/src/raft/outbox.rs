@@ -3,9 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use raft_proto::{Body, Message, Term};
+use raft_proto::{Body, Message};
 
-use crate::log::{Own, OwnAnswer};
 use crate::report::{DroppedRead, ReadState, TransferOutcome};
 
 /// What waits for the next `Ready`.
@@ -15,8 +14,6 @@ pub(crate) struct Outbox {
     pub(crate) messages: Vec<Message>,
     /// May leave when everything that is unstable by the next `Ready` is durable.
     pub(crate) held: Vec<Message>,
-    /// What the node tells itself then.
-    pub(crate) own: Vec<OwnAnswer>,
     /// What a node has that campaigns, reads or hands over.
     pub(crate) rare: Option<Box<Rare>>,
 }
@@ -47,7 +44,6 @@ impl Outbox {
     pub(crate) fn shrink_to_fit(&mut self) {
         self.messages.shrink_to_fit();
         self.held.shrink_to_fit();
-        self.own.shrink_to_fit();
         self.rare.take_if(|rare| rare.is_empty() && rare.vote_requests_after.is_empty());
     }
 
@@ -79,23 +75,9 @@ impl Outbox {
         self.messages.extend(core::iter::once_with(make));
     }
 
-    /// The node tells itself something. With `replace` an acknowledgement takes the place of the last one of this term, which
-    /// says less.
-    pub(crate) fn tell_self(&mut self, term: Term, what: Own, replace: bool) {
-        let after = self.held.len();
-        let same = |last: &OwnAnswer| {
-            last.term == term && matches!((last.what, what), (Own::Accepted(_), Own::Accepted(_)))
-        };
-        match self.own.last_mut().filter(|last| replace && same(last)) {
-            Some(last) => *last = OwnAnswer { after, term, what },
-            None => push_tight(&mut self.own, OwnAnswer { after, term, what }),
-        }
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.held.is_empty()
-            && self.own.is_empty()
             && self.rare.as_ref().is_none_or(|rare| rare.is_empty())
     }
 

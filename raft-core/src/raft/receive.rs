@@ -86,7 +86,7 @@ impl<S: Storage> Raft<S> {
     fn refuse(&mut self, message: &Message, error: StepError) -> Result<(), StepError> {
         debug!(self.common.trace, "message refused", "message" => message.body.name(),
             "from" => message.from, "error" => error);
-        self.common.counters.refused_messages = self.common.counters.refused_messages.saturating_add(1);
+        self.common.count(|counters| &mut counters.refused_messages);
         Err(error)
     }
 

@@ -19,7 +19,6 @@ use crate::config::Config;
 use crate::error::{BootstrapError, StartError};
 use crate::log::RaftLog;
 use crate::membership::Configuration;
-use crate::report::Counters;
 use crate::storage::{Inconsistency, Storage, StorageError};
 use crate::trace::{Trace, info};
 
@@ -53,7 +52,7 @@ impl<S: Storage> Raft<S> {
             outbox: Outbox::default(),
             clock,
             rng,
-            counters: Counters::default(),
+            counters: None,
             trace,
             config,
         };

@@ -28,9 +28,9 @@ impl Writer {
     /// Hands out a write, in this term, and says what is in it.
     fn hand_out(&mut self, term: u64) -> (u64, Vec<(u64, u64)>) {
         let mut entries = EntryBatches::default();
-        let snapshot = self.log.hand_out_unwritten(&mut entries).map(|snapshot| snapshot.metadata.index);
+        let snapshot = self.log.hand_out_unwritten(&mut entries).is_some();
         self.number += 1;
-        self.log.on_write_handed_out(self.number, Term::new(term), snapshot, &mut Vec::new());
+        self.log.on_write_handed_out(self.number, Term::new(term), snapshot);
         (self.number, named(&entries))
     }
 

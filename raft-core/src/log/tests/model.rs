@@ -183,10 +183,10 @@ impl Life {
         let mut disk = self.disks.last().unwrap().clone();
         disk.write(snapshot.as_ref(), &entries);
         self.disks.push(disk);
-        let index = snapshot.as_ref().map(|snapshot| snapshot.metadata.index);
+        let has_snapshot = snapshot.is_some();
         self.writes.push((snapshot, entries));
         let number = Life::number(self.writes.len());
-        self.log.on_write_handed_out(number, Term::new(self.term), index, &mut Vec::new());
+        self.log.on_write_handed_out(number, Term::new(self.term), has_snapshot);
     }
 
     fn write(&mut self) {

@@ -46,7 +46,7 @@ fn a_batch_that_was_written_is_applied_as_it_is() {
         let mut log = log_of(&[], 0, limit, false);
         log.append(log.last(), batch.clone());
         log.hand_out_unwritten(&mut EntryBatches::default());
-        log.on_write_handed_out(1, Term::new(1), None, &mut Vec::new());
+        log.on_write_handed_out(1, Term::new(1), false);
         log.storage_mut().append(&batch).unwrap();
         let write = log.acknowledge_write(1).unwrap();
         log.on_written(&write, Term::new(1));
@@ -130,8 +130,8 @@ fn nothing_is_applied_while_a_snapshot_is_not_durable() {
     log.commit_to(at(6));
     assert!(log.to_apply().is_empty());
     let mut entries = EntryBatches::default();
-    let restored = log.hand_out_unwritten(&mut entries).unwrap().metadata.index;
-    log.on_write_handed_out(1, Term::new(1), Some(restored), &mut Vec::new());
+    log.hand_out_unwritten(&mut entries).unwrap();
+    log.on_write_handed_out(1, Term::new(1), true);
     let write = log.acknowledge_write(1).unwrap();
     log.on_written(&write, Term::new(1));
     assert_eq!(log.to_apply(), at(6)..at(7), "and what the snapshot covers is applied by it");
@@ -144,8 +144,8 @@ fn pages_that_a_snapshot_covers_no_longer_count() {
     log.commit_to(at(4));
     assert_eq!(hand_out(&mut log), [(1, 1)]);
     log.restore(super::snapshot(1, 6), Vec::new());
-    let restored = log.hand_out_unwritten(&mut EntryBatches::default()).unwrap().metadata.index;
-    log.on_write_handed_out(1, Term::new(1), Some(restored), &mut Vec::new());
+    log.hand_out_unwritten(&mut EntryBatches::default()).unwrap();
+    log.on_write_handed_out(1, Term::new(1), true);
     let write = log.acknowledge_write(1).unwrap();
     log.on_written(&write, Term::new(1));
     log.append(LogPosition::new(Term::new(1), at(6)), super::entries_behind(6, &[1]));

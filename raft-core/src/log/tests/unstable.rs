@@ -80,7 +80,7 @@ enum Event {
     Stable(u64),
     Forget { applying: u64, all: bool },
     Restore { ahead: u64, step: u64 },
-    StableSnapshot { ours: bool },
+    StableSnapshot,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -91,7 +91,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::HandOut),
         3 => (0_u64..10).prop_map(Event::Stable),
         1 => (1_u64..5, 0_u64..2).prop_map(|(ahead, step)| Event::Restore { ahead, step }),
-        1 => any::<bool>().prop_map(|ours| Event::StableSnapshot { ours }),
+        1 => Just(Event::StableSnapshot),
     ]
 }
 
@@ -160,13 +160,9 @@ proptest! {
                         snapshot: Some(false),
                     };
                 }
-                Event::StableSnapshot { ours } => {
-                    let index = if ours { twin.before.index } else { twin.before.index.next() };
-                    let expected = ours && twin.snapshot.is_some();
-                    prop_assert_eq!(unstable.stable_snapshot(index), expected);
-                    if expected {
-                        twin.snapshot = None;
-                    }
+                Event::StableSnapshot => {
+                    let expected = twin.snapshot.take().map(|_| twin.before.index);
+                    prop_assert_eq!(unstable.stable_snapshot(), expected);
                 }
             }
             twin.check(&unstable);
