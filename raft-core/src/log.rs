@@ -362,6 +362,18 @@ impl<S: Storage> RaftLog<S> {
         self.unstable.replace_after(prev, entries.into());
     }
 
+    /// An empty buffer for [`append_own`](RaftLog::append_own).
+    #[inline]
+    pub(crate) fn take_buffer(&mut self) -> Vec<Entry> {
+        self.unstable.take_buffer()
+    }
+
+    /// The buffer is done with.
+    #[inline]
+    pub(crate) fn keep_buffer(&mut self, buffer: Vec<Entry>) {
+        self.unstable.keep_buffer(buffer);
+    }
+
     /// Puts entries that follow the last one behind it, and takes them out of their buffer.
     pub(crate) fn append_own(&mut self, entries: &mut Vec<Entry>) {
         self.unstable.append(entries);

@@ -172,24 +172,6 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// An empty buffer for the entries of a proposal. A leader keeps one.
-    pub(crate) fn take_proposal_buffer(&mut self) -> Vec<Entry> {
-        match &mut self.role {
-            Role::Leader(leader) => core::mem::take(&mut leader.proposed),
-            Role::Follower(_) | Role::Candidate(_) => Vec::new(),
-        }
-    }
-
-    /// The buffer is done with.
-    pub(crate) fn keep_proposal_buffer(&mut self, mut buffer: Vec<Entry>) {
-        if let Role::Leader(leader) = &mut self.role {
-            buffer.clear();
-            if buffer.capacity() <= leader::KEEP_PROPOSED {
-                leader.proposed = buffer;
-            }
-        }
-    }
-
     /// Gives back the memory of buffers that hold nothing.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.common.outbox.shrink_to_fit();

@@ -128,7 +128,7 @@ impl<S: Storage> RawNode<S> {
     /// As [`propose`](RawNode::propose).
     pub fn propose_batch(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposal, ProposeError> {
         let entry = |data| Entry { payload: Payload::Normal(data), ..Entry::default() };
-        let mut entries = self.raft.take_proposal_buffer();
+        let mut entries = self.raft.common.log.take_buffer();
         let data = data.into_iter();
         if entries.capacity() == 0 {
             entries.reserve_exact(data.size_hint().0);
@@ -136,7 +136,7 @@ impl<S: Storage> RawNode<S> {
         entries.extend(data.map(entry));
         let me = self.id();
         let result = self.change().propose(me, &mut entries);
-        self.raft.keep_proposal_buffer(entries);
+        self.raft.common.log.keep_buffer(entries);
         result.map(|(proposal, _)| proposal)
     }
 

@@ -28,10 +28,29 @@ pub(crate) struct Unstable {
     snapshot: Option<Box<PendingSnapshot>>,
     /// They begin behind `start()`.
     batches: Batches,
-    /// What a leader has appended since it sent or handed out anything: they become one batch then.
-    open: Vec<Entry>,
+    /// Nothing until something is proposed here.
+    open: Option<Box<Open>>,
     /// The last index that was handed out to be written.
     handed: Index,
+}
+
+/// What a leader has appended.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    /// What it has appended since it sent or handed out anything: they become one batch then.
+    entries: Vec<Entry>,
+    /// An empty buffer for the next ones.
+    spare: Vec<Entry>,
+}
+
+impl Open {
+    #[inline(never)]
+    fn seal(&mut self, batches: &mut Batches) {
+        batches.push(self.entries.drain(..).collect());
+        if self.entries.capacity() > KEEP_CAPACITY {
+            self.entries = Vec::new();
+        }
+    }
 }
 
 /// What isn't durable, however it is cut into batches. What is kept besides can be read from the storage as well.
@@ -63,12 +82,14 @@ impl Unstable {
 
     pub(crate) fn shrink_to_fit(&mut self) {
         self.batches.shrink_to_fit();
-        self.open.shrink_to_fit();
+        self.open.take_if(|open| open.entries.is_empty());
     }
 
     /// The encoded length of all that is kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.open.iter().fold(self.batches.bytes(), |bytes, entry| bytes.saturating_add(entry.encoded_len()))
+        self.open()
+            .iter()
+            .fold(self.batches.bytes(), |bytes, entry| bytes.saturating_add(entry.encoded_len()))
     }
 
     /// The last position before the unstable entries.
@@ -108,13 +129,13 @@ impl Unstable {
         if index <= sealed {
             return self.batches.term(index);
         }
-        self.open.get(distance(sealed, index.prev())).map(|entry| entry.term)
+        self.open().get(distance(sealed, index.prev())).map(|entry| entry.term)
     }
 
     /// The entries from `first` on, which must lie behind `start`.
     pub(crate) fn from(&self, first: Index) -> impl Iterator<Item = &Entry> {
         let skip = distance(self.batches.last().index.next(), first);
-        self.batches.from(first).chain(self.open.iter().skip(skip))
+        self.batches.from(first).chain(self.open().iter().skip(skip))
     }
 
     /// The entries of a range that begins behind `start`, as far as `max_bytes` go, but at least one: without a copy, if they
@@ -124,28 +145,46 @@ impl Unstable {
         extended(page, range, max_bytes, |next| self.from(next))
     }
 
+    /// What isn't in a batch yet.
+    fn open(&self) -> &[Entry] {
+        self.open.as_ref().map_or(&[], |open| &open.entries)
+    }
+
+    /// An empty buffer for entries that are to be appended.
+    #[inline]
+    pub(crate) fn take_buffer(&mut self) -> Vec<Entry> {
+        self.open.as_mut().map_or_else(Vec::new, |open| core::mem::take(&mut open.spare))
+    }
+
+    /// The buffer is done with.
+    #[inline]
+    pub(crate) fn keep_buffer(&mut self, mut buffer: Vec<Entry>) {
+        buffer.clear();
+        if let Some(open) = &mut self.open
+            && buffer.capacity() <= KEEP_CAPACITY
+        {
+            open.spare = buffer;
+        }
+    }
+
     /// Puts entries that follow `last` behind it, and takes them out of their buffer.
     pub(crate) fn append(&mut self, entries: &mut Vec<Entry>) {
         self.last = entries.last().map_or(self.last, Entry::position);
-        if self.open.is_empty() {
-            core::mem::swap(&mut self.open, entries);
+        let open = self.open.get_or_insert_default();
+        if open.entries.is_empty() {
+            core::mem::swap(&mut open.entries, entries);
         } else {
-            self.open.append(entries);
+            open.entries.append(entries);
         }
     }
 
     /// What was appended becomes a batch.
     #[inline]
     pub(crate) fn seal(&mut self) {
-        if !self.open.is_empty() {
-            self.seal_open();
-        }
-    }
-
-    fn seal_open(&mut self) {
-        self.batches.push(self.open.drain(..).collect());
-        if self.open.capacity() > KEEP_CAPACITY {
-            self.open = Vec::new();
+        if let Some(open) = &mut self.open
+            && !open.entries.is_empty()
+        {
+            open.seal(&mut self.batches);
         }
     }
 
@@ -225,7 +264,7 @@ impl Unstable {
     /// For how many batches and entries of its own there is room.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> (usize, usize) {
-        (self.batches.capacity(), self.open.capacity())
+        (self.batches.capacity(), self.open.as_ref().map_or(0, |open| open.entries.capacity()))
     }
 
     /// The snapshot is durable. Returns what it covers.

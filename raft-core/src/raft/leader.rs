@@ -8,7 +8,7 @@ mod transfer;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use raft_proto::{Entry, Index, NodeId, Payload};
+use raft_proto::{Entries, Entry, Index, NodeId, Payload};
 
 use super::common::{Common, Next, Timer};
 use crate::config::Config;
@@ -38,8 +38,6 @@ pub(crate) struct Leader {
     quorum_until: u64,
     /// The tick of the next heartbeats.
     heartbeat_at: u64,
-    /// An empty buffer for the entries of the next proposal.
-    pub(crate) proposed: Vec<Entry>,
     /// No membership change is appended before this index is applied.
     conf_gate: Index,
     /// To whom leadership is being handed over.
@@ -49,9 +47,6 @@ pub(crate) struct Leader {
     /// Something was appended or committed that the followers are told with the next `Ready`.
     unsent: bool,
 }
-
-/// A buffer for more entries of a proposal than this is given back.
-pub(crate) const KEEP_PROPOSED: usize = 64;
 
 /// What may be on its way to a peer.
 fn window(config: &Config) -> Window {
@@ -96,13 +91,13 @@ impl Leader {
             reads: Reads::default(),
             quorum_until: common.clock.now().saturating_add(u64::from(common.clock.election_ticks())),
             heartbeat_at: next_heartbeat(common),
-            proposed: Vec::new(),
             conf_gate: last,
             transferee: None,
             gave_up_lease: false,
             unsent: false,
         };
-        leader.append(common, &mut alloc::vec![Entry { payload: Payload::TermStart, ..Entry::default() }]);
+        let entry = Entry { payload: Payload::TermStart, term: common.term, index: leader.term_start };
+        common.log.append(common.log.last(), core::iter::once(entry).collect::<Entries>());
         acknowledge(common);
         common.outbox.expect(leader.progress.len().saturating_sub(1), false);
         leader.broadcast_append(common);
@@ -228,7 +223,6 @@ impl Leader {
 
     /// Gives back the memory of buffers that hold nothing.
     pub(crate) fn shrink_to_fit(&mut self) {
-        self.proposed = Vec::new();
         for (_, peer) in self.progress.iter_mut() {
             peer.shrink_to_fit();
         }

@@ -16,6 +16,7 @@
 //! The lease counts from when the round was *sent*, and ends early by a tick, since ticks are counted at both ends, and
 //! by [`Config::lease_drift_ticks`](crate::Config::lease_drift_ticks).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -57,12 +58,19 @@ pub(super) struct Reads {
     round: u64,
     /// The next round begins with the next `Ready`, if not before.
     is_due: bool,
+    /// Nothing until a read by lease is asked for.
+    lease: Option<Box<Lease>>,
+}
+
+/// What a leader must know to keep a lease.
+#[derive(Clone, Debug, Default, Hash)]
+struct Lease {
     /// When rounds were sent: the last number of each tick. Only while a lease is kept.
     sent: VecDeque<(u64, u64)>,
     /// When the last round was sent that a quorum answered.
     quorum_heard: Option<u64>,
     /// The tick until which the lease is kept.
-    lease_wanted_until: u64,
+    wanted_until: u64,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -80,7 +88,9 @@ impl Reads {
     pub(super) fn shrink_to_fit(&mut self) {
         self.early.shrink_to_fit();
         self.pending.shrink_to_fit();
-        self.sent.shrink_to_fit();
+        if let Some(lease) = &mut self.lease {
+            lease.sent.shrink_to_fit();
+        }
     }
 
     /// The contexts of this node's own reads.
@@ -110,7 +120,7 @@ impl Leader {
             return Err(ReadError::TooManyPending);
         }
         if read.mode == ReadMode::Lease {
-            self.reads.lease_wanted_until =
+            self.reads.lease.get_or_insert_default().wanted_until =
                 common.clock.now().saturating_add(u64::from(common.clock.election_ticks()));
         }
         if self.has_committed_in_term(common) {
@@ -180,23 +190,32 @@ impl Leader {
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
     pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Option<Bytes> {
+        self.reads.is_due = false;
+        if self.reads.lease.is_none() && self.reads.pending.is_empty() {
+            return None;
+        }
+        self.begin_round_of_reads(common)
+    }
+
+    #[inline(never)]
+    fn begin_round_of_reads<S: Storage>(&mut self, common: &Common<S>) -> Option<Bytes> {
         let now = common.clock.now();
         let reads = &mut self.reads;
-        reads.is_due = false;
-        let leased = common.config.lease_reads && now < reads.lease_wanted_until;
-        if !leased && reads.pending.is_empty() {
+        let lease =
+            reads.lease.as_mut().filter(|lease| common.config.lease_reads && now < lease.wanted_until);
+        if lease.is_none() && reads.pending.is_empty() {
             return None;
         }
         reads.round = reads.round.saturating_add(1);
-        if leased {
-            if reads.sent.back().is_some_and(|(_, tick)| *tick == now) {
-                reads.sent.pop_back();
+        if let Some(Lease { sent, .. }) = lease.map(AsMut::as_mut) {
+            if sent.back().is_some_and(|(_, tick)| *tick == now) {
+                sent.pop_back();
             }
-            reads.sent.push_back((reads.round, now));
+            sent.push_back((reads.round, now));
             // What is older than a lease can't begin one.
             let oldest = now.saturating_sub(u64::from(common.clock.election_ticks()));
-            while reads.sent.front().is_some_and(|(_, tick)| *tick < oldest) {
-                reads.sent.pop_front();
+            while sent.front().is_some_and(|(_, tick)| *tick < oldest) {
+                sent.pop_front();
             }
         }
         Some(Bytes::copy_from_slice(&reads.round.to_be_bytes()))
@@ -237,16 +256,19 @@ impl Leader {
             }
             answer(common, pending.read, pending.index);
         }
-        while let Some((_, tick)) = reads.sent.front().copied().filter(|(round, _)| *round <= quorum) {
-            reads.sent.pop_front();
-            reads.quorum_heard = Some(tick);
+        let Some(Lease { sent, quorum_heard, .. }) = reads.lease.as_deref_mut() else { return };
+        while let Some((_, tick)) = sent.front().copied().filter(|(round, _)| *round <= quorum) {
+            sent.pop_front();
+            *quorum_heard = Some(tick);
         }
     }
 
     /// The members have changed: who promised isn't a quorum of the new configuration, perhaps. The next round is of all.
     pub(super) fn end_lease(&mut self) {
-        self.reads.quorum_heard = None;
-        self.reads.sent.clear();
+        if let Some(lease) = &mut self.reads.lease {
+            lease.quorum_heard = None;
+            lease.sent.clear();
+        }
     }
 
     /// Has a quorum promised not to elect another leader yet?
@@ -254,7 +276,9 @@ impl Leader {
         if self.gave_up_lease || self.transferee.is_some() || !common.config.lease_reads {
             return false;
         }
-        let Some(heard) = self.reads.quorum_heard else { return false };
+        let Some(heard) = self.reads.lease.as_ref().and_then(|lease| lease.quorum_heard) else {
+            return false;
+        };
         let elapsed = common.clock.now().saturating_sub(heard);
         let margin = u64::from(common.config.lease_drift_ticks).saturating_add(1);
         elapsed.saturating_add(margin) < u64::from(common.clock.election_ticks())
