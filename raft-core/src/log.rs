@@ -44,13 +44,8 @@ pub(crate) struct RaftLog<S> {
     committed: Index,
     handed: Index,
     applied: Index,
-    async_writes: bool,
-    /// How many entries may be handed out for application before they are durable, with asynchronous writes.
-    max_apply_ahead: u32,
     /// How much may be kept in memory only because it isn't handed out for application.
     max_kept_bytes: u64,
-    /// Committed entries couldn't be read; they are asked for again after the next tick.
-    read_failed: bool,
     /// The state machine waits for a snapshot of this index or above, and is given nothing to apply meanwhile. Zero if it
     /// doesn't wait.
     wanted: Index,
@@ -67,15 +62,11 @@ impl<S> Hash for RaftLog<S> {
             committed,
             handed,
             applied,
-            async_writes,
-            max_apply_ahead,
             max_kept_bytes: _,
-            read_failed,
             wanted,
         } = self;
         wanted.hash(state);
         (unstable, in_flight, pages, committed, handed, applied).hash(state);
-        (async_writes, max_apply_ahead, read_failed).hash(state);
     }
 }
 
@@ -141,23 +132,19 @@ impl<S: Storage> RaftLog<S> {
             storage,
             unstable: Unstable::new(LogPosition::new(last_term, last)),
             in_flight: InFlight::default(),
-            pages: Pages::new(config.max_committed_bytes),
+            pages: Pages::new(config),
             // Whatever was compacted away or applied was committed, though that may not have been written in time.
             committed: hard_state.commit.max(before).max(applied),
             handed: applied,
             applied,
-            async_writes: config.async_writes,
-            max_apply_ahead: config.max_apply_ahead,
             max_kept_bytes: config.max_inflight_bytes,
-            read_failed: false,
             wanted: Index::ZERO,
         })
     }
 
     pub(crate) fn set_limits(&mut self, config: &Config) {
-        self.max_apply_ahead = config.max_apply_ahead;
         self.max_kept_bytes = config.max_inflight_bytes;
-        self.pages.set_limit(config.max_committed_bytes);
+        self.pages.set_limits(config);
     }
 
     /// Gives back memory for what isn't unstable, in flight or being applied.
@@ -535,9 +522,11 @@ impl<S: Storage> RaftLog<S> {
     /// The committed entries that may be handed out now.
     pub(crate) fn to_apply(&self) -> Range<Index> {
         let waits_for_snapshot = self.unstable.snapshot().is_some() || !self.wanted.is_zero();
-        let blocked = self.pages.is_paused() || self.read_failed || waits_for_snapshot;
-        let ahead = self.durable().plus(u64::from(self.max_apply_ahead));
-        let limit = if self.async_writes { self.committed.min(ahead) } else { self.committed };
+        let blocked = self.pages.is_paused() || self.pages.read_failed || waits_for_snapshot;
+        let limit = match self.pages.max_ahead() {
+            Some(ahead) => self.committed.min(self.durable().plus(ahead)),
+            None => self.committed,
+        };
         let end = if blocked { self.handed } else { limit.max(self.handed) };
         self.handed.next()..end.next()
     }
@@ -552,7 +541,7 @@ impl<S: Storage> RaftLog<S> {
         *into = match self.take_committed(range, self.pages.allowance()) {
             Ok(page) => page,
             Err(error) => {
-                self.read_failed = true;
+                self.pages.read_failed = true;
                 return Err(error);
             }
         };
@@ -575,12 +564,12 @@ impl<S: Storage> RaftLog<S> {
 
     /// Committed entries that couldn't be read may be asked for again.
     pub(crate) fn retry_reads(&mut self) {
-        self.read_failed = false;
+        self.pages.read_failed = false;
     }
 
     /// Do committed entries wait for the next tick, since they couldn't be read?
     pub(crate) fn waits_to_retry(&self) -> bool {
-        self.read_failed
+        self.pages.read_failed
     }
 
     /// Everything up to `index` is applied. Returns the payload bytes that this completes.

@@ -55,8 +55,9 @@ pub(crate) struct Progress {
     last_heard: u64,
     /// The last heartbeat round that it answered.
     acked_round: u64,
-    /// What the pipeline may hold.
-    window: Window,
+    /// What the pipeline may hold: messages, and bytes. Apart, since a [`Window`] would take more.
+    max_messages: u32,
+    max_bytes: u64,
     /// A snapshot that it asked for was sent, and nobody has told how that ended.
     snapshot_sent: bool,
     /// The window was lowered below what is on its way, and that hasn't arrived yet.
@@ -83,7 +84,8 @@ impl Progress {
             snapshot_sent: false,
             last_heard: 0,
             acked_round: 0,
-            window,
+            max_messages: window.messages,
+            max_bytes: window.bytes,
             draining: false,
         }
     }
@@ -98,12 +100,12 @@ impl Progress {
     }
 
     pub(crate) fn window(&self) -> Window {
-        self.window
+        Window { messages: self.max_messages, bytes: self.max_bytes }
     }
 
     /// What is on its way stays there, also beyond a window that is smaller now.
     pub(crate) fn set_window(&mut self, window: Window) {
-        self.window = window;
+        (self.max_messages, self.max_bytes) = (window.messages, window.bytes);
         if let ProgressState::Replicate(inflights) = &self.state {
             self.paused &= inflights.is_full(window);
             self.draining = inflights.exceeds(window);
@@ -113,7 +115,7 @@ impl Progress {
     /// Is more on its way than the window allowed when it was sent?
     pub(crate) fn exceeds_window(&self) -> bool {
         match &self.state {
-            ProgressState::Replicate(inflights) => inflights.exceeds(self.window) && !self.draining,
+            ProgressState::Replicate(inflights) => inflights.exceeds(self.window()) && !self.draining,
             ProgressState::Probe | ProgressState::Snapshot { .. } => false,
         }
     }
@@ -168,7 +170,7 @@ impl Progress {
     /// Nothing but an empty append may be sent.
     pub(crate) fn is_full(&self) -> bool {
         match &self.state {
-            ProgressState::Replicate(inflights) => inflights.is_full(self.window),
+            ProgressState::Replicate(inflights) => inflights.is_full(self.window()),
             ProgressState::Probe | ProgressState::Snapshot { .. } => false,
         }
     }
@@ -252,9 +254,10 @@ impl Progress {
 
     /// What was acknowledged no longer fills the window.
     pub(crate) fn free_up_to(&mut self, index: Index) {
+        let window = self.window();
         if let ProgressState::Replicate(inflights) = &mut self.state {
             inflights.free_up_to(index);
-            self.draining &= inflights.exceeds(self.window);
+            self.draining &= inflights.exceeds(window);
         }
     }
 
@@ -285,13 +288,14 @@ impl Progress {
 
     /// An append of `count` entries with `bytes` of payload, the last at `last`, leaves with the commit index.
     pub(crate) fn on_sent(&mut self, count: usize, last: Index, bytes: u64, commit: Index) {
+        let window = self.window();
         match &mut self.state {
             ProgressState::Replicate(inflights) => {
                 if count > 0 {
                     self.next_index = last.next();
                     inflights.add(last, bytes);
                 }
-                self.paused = inflights.is_full(self.window);
+                self.paused = inflights.is_full(window);
             }
             ProgressState::Probe => {
                 if count > 0 {

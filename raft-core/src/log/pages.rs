@@ -4,6 +4,8 @@ use alloc::collections::VecDeque;
 
 use raft_proto::{Entries, Index};
 
+use crate::config::Config;
+
 /// A batch of committed entries that was handed out.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Page {
@@ -18,21 +20,40 @@ pub(crate) struct Pages {
     limit: u64,
     pages: VecDeque<Page>,
     outstanding: u64,
+    /// How many entries may be handed out before they are durable, with asynchronous writes.
+    max_apply_ahead: u32,
+    async_writes: bool,
     paused: bool,
+    /// Committed entries couldn't be read; they are asked for again after the next tick.
+    pub(crate) read_failed: bool,
 }
 
 impl Pages {
-    pub(crate) fn new(limit: u64) -> Pages {
-        Pages { limit, pages: VecDeque::new(), outstanding: 0, paused: false }
+    pub(crate) fn new(config: &Config) -> Pages {
+        Pages {
+            limit: config.max_committed_bytes,
+            pages: VecDeque::new(),
+            outstanding: 0,
+            max_apply_ahead: config.max_apply_ahead,
+            async_writes: config.async_writes,
+            paused: false,
+            read_failed: false,
+        }
     }
 
-    pub(crate) fn set_limit(&mut self, limit: u64) {
-        self.limit = limit;
+    pub(crate) fn set_limits(&mut self, config: &Config) {
+        self.limit = config.max_committed_bytes;
+        self.max_apply_ahead = config.max_apply_ahead;
         self.paused &= self.outstanding > 0;
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {
         self.pages.shrink_to_fit();
+    }
+
+    /// How many entries may be handed out before they are durable; nothing if all may.
+    pub(crate) fn max_ahead(&self) -> Option<u64> {
+        self.async_writes.then_some(u64::from(self.max_apply_ahead))
     }
 
     /// Nothing is handed out until something is acknowledged.

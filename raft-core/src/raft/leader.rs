@@ -46,6 +46,8 @@ pub(crate) struct Leader {
     gave_up_lease: bool,
     /// Something was appended or committed that the followers are told with the next `Ready`.
     unsent: bool,
+    /// The next round of heartbeats for reads begins with the next `Ready`, if not before.
+    round_due: bool,
 }
 
 /// What may be on its way to a peer.
@@ -95,6 +97,7 @@ impl Leader {
             transferee: None,
             gave_up_lease: false,
             unsent: false,
+            round_due: false,
         };
         let entry = Entry { payload: Payload::TermStart, term: common.term, index: leader.term_start };
         common.log.append(common.log.last(), core::iter::once(entry).collect::<Entries>());

@@ -168,7 +168,7 @@ fn what_was_not_handed_out_cannot_be_applied() {
 
 #[test]
 fn a_limit_of_zero_would_hand_out_one_entry_at_a_time() {
-    let mut pages = Pages::new(0);
+    let mut pages = Pages::new(&Config { max_committed_bytes: 0, ..config() });
     assert_eq!((pages.allowance(), pages.is_paused()), (0, false));
     pages.hand_out(&sized(&[1]).into(), at(1), true);
     assert!(pages.is_paused());

@@ -56,8 +56,6 @@ pub(super) struct Reads {
     pending: VecDeque<PendingRead>,
     /// The number of the last round.
     round: u64,
-    /// The next round begins with the next `Ready`, if not before.
-    is_due: bool,
     /// Nothing until a read by lease is asked for.
     lease: Option<Box<Lease>>,
 }
@@ -176,7 +174,7 @@ impl Leader {
         }
         if self.reads.pending.len() > waiting {
             if common.config.batch_messages {
-                self.reads.is_due = true;
+                self.round_due = true;
             } else {
                 self.broadcast_heartbeat(common);
             }
@@ -185,12 +183,12 @@ impl Leader {
 
     /// Do reads wait for a round that begins with the next `Ready`?
     pub(crate) fn is_round_due(&self) -> bool {
-        self.reads.is_due
+        self.round_due
     }
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
     pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Option<Bytes> {
-        self.reads.is_due = false;
+        self.round_due = false;
         if self.reads.lease.is_none() && self.reads.pending.is_empty() {
             return None;
         }
