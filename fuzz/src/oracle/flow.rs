@@ -1,8 +1,8 @@
 //! How much a leader sends and takes on, and to whom it hands over (9, 16, 23, 24).
 
 use raft_core::{
-    AppendEntries, Body, ConfChangeV2, Index, Message, NodeId, PeerState, RawNode, RoleKind, Snapshot,
-    SnapshotStatus, Storage,
+    AppendEntries, Body, ConfChangeKind, ConfChangeV2, Index, Message, NodeId, PeerState, RawNode, RoleKind,
+    Snapshot, SnapshotStatus, Storage,
 };
 
 use super::{Check, Context, broken};
@@ -68,11 +68,14 @@ impl Flow {
         self.0[at].transferring = 0;
     }
 
-    /// Those who were taken out, or brought in again, are new.
+    /// Those who were taken out, or brought in again, are new; who was taken out is sent a probe when it is in again.
     pub(super) fn on_configured(&mut self, at: usize, change: &ConfChangeV2) {
-        for id in change.changes.iter().filter_map(|single| single.node) {
-            if let Some(matched) = self.0[at].matched.get_mut(position(id)) {
-                *matched = Index::ZERO;
+        let Sender { matched, unheard, .. } = &mut self.0[at];
+        for single in &change.changes {
+            let Some(at) = single.node.map(position).filter(|at| *at < matched.len()) else { continue };
+            matched[at] = Index::ZERO;
+            if single.kind == ConfChangeKind::Remove {
+                unheard[at] = 0;
             }
         }
     }

@@ -104,10 +104,9 @@ impl<S: Storage + Clone + Debug> Watched<S> {
 
 /// All of a node, but for what it counts, and what it only remembers to save work.
 fn picture<S: Debug + Storage>(node: &RawNode<S>) -> String {
-    let counters = |counters: Counters| format!("{counters:?}");
     let mut text = format!("{node:?}").replace("may_be_due: true", "may_be_due: false");
     if let Some((before, after)) = text.split_once("sleeps_until: ") {
         text = format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()));
     }
-    text.replace(&counters(node.status().counters), &counters(Counters::default()))
+    text.replace(&format!("{:?}", Some(node.status().counters)), &format!("{:?}", None::<Counters>))
 }
