@@ -13,6 +13,9 @@
 //! A write also vouches only within the term in which it was made: each change of term is written itself, and that
 //! write covers whatever is still unstable.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::hash::{Hash, Hasher};
