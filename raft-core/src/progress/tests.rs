@@ -475,6 +475,14 @@ fn a_window_gives_back_what_it_does_not_use_when_it_is_asked_to() {
     inflights.free_up_to(at(8));
     inflights.shrink_to_fit();
     assert_eq!(inflights.capacity(), 0);
+    let mut peer = replicate(0, WIDE);
+    for index in 1..=8 {
+        peer.on_sent(1, at(index), 1, at(0));
+    }
+    peer.free_up_to(at(8));
+    peer.shrink_to_fit();
+    let ProgressState::Replicate(inflights) = &peer.state else { panic!("it is probed") };
+    assert_eq!(inflights.capacity(), 0);
 }
 
 #[test]
