@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use raft_core::{
-    Body, ConfState, Config, Entries, HardState, Index, Message, NodeId, RawNode, Snapshot, Storage,
+    Body, ConfState, Config, Entries, HardState, Index, Message, NodeId, RawNode, Snapshot, StartError,
+    Storage,
 };
 
 use crate::disk::{Disk, ReadFault};
@@ -253,12 +254,11 @@ impl<P: Parts> Node<P> {
         self.damaged = false;
         self.to_apply.clear();
         let Some(half) = self.disk.crash(survive, torn)? else { return Ok(false) };
-        match RawNode::new(self.options.config.clone(), half) {
-            Err(_) => Ok(true),
-            Ok(raw) => {
-                let (id, hard) = (self.id, raw.hard_state());
-                broken("8", format!("node {id} starts with {hard:?} and a log up to {}", raw.last_position()))
-            }
+        match RawNode::new(self.options.config.clone(), half)
+            .map(|raw| (raw.hard_state(), raw.last_position()))
+        {
+            Err(StartError::TermBelowLog { .. }) => Ok(true),
+            other => broken("8", format!("node {} starts from half of a write: {other:?}", self.id)),
         }
     }
 
