@@ -9,6 +9,7 @@
 //! `applied ≤ handed ≤ committed ≤ last`: entries up to `handed` were given out for application, those up to `applied`
 //! are acknowledged.
 
+mod check;
 mod conflict;
 mod in_flight;
 mod pages;
@@ -30,6 +31,7 @@ use crate::storage::{Inconsistency, Storage, StorageError};
 
 pub(crate) use in_flight::{Own, OwnAnswer, Write};
 
+use check::check_entries;
 use in_flight::InFlight;
 use pages::Pages;
 use unstable::Unstable;
@@ -582,27 +584,4 @@ impl<S: Storage> RaftLog<S> {
         }
         Ok(self.pages.on_applied(index))
     }
-}
-
-/// Are these what was asked for? `highest` is the term of the last entry that can be asked for.
-fn check_entries(entries: &[Entry], asked: &Range<Index>, highest: Term) -> Result<(), StorageError> {
-    let mut expected = asked.start;
-    let mut term = Term::ZERO;
-    for entry in entries {
-        if entry.index != expected {
-            return Err(StorageError::Inconsistent(Inconsistency::NotContiguous));
-        }
-        if entry.index >= asked.end {
-            return Err(StorageError::Inconsistent(Inconsistency::MoreThanAsked));
-        }
-        if entry.term < term || entry.term > highest {
-            return Err(StorageError::Inconsistent(Inconsistency::TermsOutOfOrder));
-        }
-        term = entry.term;
-        expected = expected.next();
-    }
-    if entries.is_empty() {
-        return Err(StorageError::Inconsistent(Inconsistency::NothingForRange));
-    }
-    Ok(())
 }
