@@ -123,6 +123,12 @@ impl Machine {
         Some((Machine { applied: snapshot.position(), chain, register, sessions, conf_state }, data))
     }
 
+    /// Where what stands in the register took effect.
+    pub fn written_at(&self) -> Index {
+        // Who wrote it has written nothing since.
+        self.sessions.get((self.register >> 32) as usize).copied().unwrap_or_default().at
+    }
+
     /// The last index that was applied.
     pub fn index(&self) -> Index {
         self.applied.index

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft_core::Index;
 
 use super::{Check, broken};
-use crate::machine::{CLIENTS, Command};
+use crate::machine::{CLIENTS, Command, Machine};
 
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ struct Waiting {
     called: u64,
     /// What was told to any client before.
     least: Index,
+    /// Where the newest write took effect of which any client knew before.
+    written: Index,
 }
 
 /// A read that a node has accepted.
@@ -67,6 +69,8 @@ pub struct Clients {
     next_read: u64,
     /// What was told to any client so far.
     told: Index,
+    /// Where the newest write took effect of which any client knows.
+    written: Index,
     operations: Vec<Operation>,
     clock: u64,
 }
@@ -100,10 +104,10 @@ impl Clients {
     /// A client sends commands to a node, again if it sent them before.
     pub fn write(&mut self, client: usize, at: usize, first: u32, count: u32) {
         let called = self.tick();
-        let (request, least) = (Request::Write { first, count }, self.told);
+        let request = Request::Write { first, count };
         match &mut self.waiting[client] {
             Some(waiting) if waiting.request == request => waiting.at = at,
-            slot => *slot = Some(Waiting { request, at, called, least }),
+            slot => *slot = Some(Waiting { request, at, called, least: self.told, written: self.written }),
         }
         self.sequences[client] = self.sequences[client].max(first + count - 1);
     }
@@ -117,7 +121,8 @@ impl Clients {
     /// A node has accepted the read of that number, when this much was committed.
     pub fn read(&mut self, client: usize, at: usize, number: u64, least: Index) {
         let called = self.tick();
-        self.waiting[client] = Some(Waiting { request: Request::Read(number), at, called, least: self.told });
+        let request = Request::Read(number);
+        self.waiting[client] = Some(Waiting { request, at, called, least: self.told, written: self.written });
         self.reads.push(Read { at, number, client, least, confirmed: None });
     }
 
@@ -161,6 +166,7 @@ impl Clients {
         }
         self.waiting[client] = None;
         self.told = self.told.max(index);
+        self.written = self.written.max(index);
         let now = self.tick();
         self.log_writes(client, first, count, waiting.called, Some(now));
         Ok(())
@@ -205,16 +211,19 @@ impl Clients {
         }
     }
 
-    /// A node has applied up to `index`, and its register holds `value`: the reads that waited for that are served. Returns
-    /// whether any still waits.
-    pub fn serve(&mut self, at: usize, index: Index, value: u64) -> bool {
+    /// The state machine of a node is said to be at `index`: the reads that waited for that are served from it. Returns whether
+    /// any still waits.
+    ///
+    /// # Errors
+    /// What a client is told is older than what any was told before it asked (20).
+    pub fn serve(&mut self, at: usize, index: Index, machine: &Machine) -> Check<bool> {
         let mut waits = false;
         let mut k = 0;
         while let Some(read) = self.reads.get(k).copied() {
             match read.confirmed {
                 Some(confirmed) if read.at == at && confirmed <= index => {
                     self.reads.swap_remove(k);
-                    self.finish_read(read, index, value);
+                    self.finish_read(read, index, machine)?;
                 }
                 Some(_) if read.at == at => {
                     (waits, k) = (true, k + 1);
@@ -222,16 +231,27 @@ impl Clients {
                 _ => k += 1,
             }
         }
-        waits
+        Ok(waits)
     }
 
-    fn finish_read(&mut self, read: Read, index: Index, value: u64) {
+    fn finish_read(&mut self, read: Read, index: Index, machine: &Machine) -> Check {
         let waits = |waiting: &mut Waiting| waiting.request == Request::Read(read.number);
-        let Some(waiting) = self.waiting[read.client].take_if(waits) else { return };
+        let Some(waiting) = self.waiting[read.client].take_if(waits) else { return Ok(()) };
+        let written = machine.written_at();
+        if written < waiting.written {
+            let (number, known) = (read.number, waiting.written);
+            return broken(
+                "20",
+                format!("read {number} gives what was written at {written}, and what was at {known} was known before"),
+            );
+        }
         self.told = self.told.max(index);
+        self.written = self.written.max(written);
         let returned = Some(self.tick());
         let (client, called) = (read.client, waiting.called);
-        self.operations.push(Operation { client, written: None, read: Some(value), called, returned });
+        let value = Some(machine.register);
+        self.operations.push(Operation { client, written: None, read: value, called, returned });
+        Ok(())
     }
 
     /// A node went down with all that was asked of it.

@@ -179,7 +179,7 @@ impl<P: Parts> World<P> {
             oracle.clients.on_confirmed(at, &read.context, read.index)?;
         }
         let machine = &nodes[at].machine;
-        let waits = oracle.clients.serve(at, machine.index(), machine.register);
+        let waits = oracle.clients.serve(at, machine.index(), machine)?;
         reached.reach_if(waits, Situation::ReadWaits);
         Ok(())
     }
@@ -267,7 +267,7 @@ impl<P: Parts> World<P> {
         }
         let node = &mut self.nodes[at];
         node.make_snapshot_if_due(batch.len())?;
-        self.oracle.clients.serve(at, node.machine.index(), node.machine.register);
+        self.oracle.clients.serve(at, node.machine.index(), &node.machine)?;
         Ok(())
     }
 

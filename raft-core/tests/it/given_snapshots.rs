@@ -13,11 +13,12 @@ use raft_core::{
 use crate::cluster::figure_2;
 use crate::words::*;
 
-/// A storage that gives the snapshot that a test wants, and counts how often it was asked.
+/// A storage that gives the snapshot that a test wants, counts how often it was asked, and knows for what it was last.
 #[derive(Clone, Debug, Default)]
 struct Giver {
     log: Rc<RefCell<MemoryStorage>>,
     asked: Rc<Cell<u32>>,
+    at_least: Rc<Cell<Index>>,
     given: Rc<RefCell<Option<Snapshot>>>,
 }
 
@@ -42,8 +43,9 @@ impl Storage for Giver {
         self.log.borrow().entries(range, max)
     }
 
-    fn snapshot(&self, _at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {
+    fn snapshot(&self, at_least: Index, _to: NodeId) -> Result<Snapshot, StorageError> {
         self.asked.set(self.asked.get() + 1);
+        self.at_least.set(at_least);
         self.given.borrow().clone().ok_or(StorageError::SnapshotTemporarilyUnavailable)
     }
 }
@@ -127,6 +129,7 @@ fn no_snapshot_is_asked_for_while_a_change_is_being_applied() {
     for batch in [true, false] {
         let mut node = leader(|config| config.batch_messages = batch);
         sent_to_a_peer_with_nothing(&mut node);
+        assert_eq!(node.storage().at_least.get(), index(10), "the log goes on behind it");
         node.propose_conf_change(change(&[(AddLearner, 4)])).unwrap();
         drive_and_apply(&mut node);
         node.step(message(2, 1, 2, accepted(12))).unwrap();
@@ -138,5 +141,6 @@ fn no_snapshot_is_asked_for_while_a_change_is_being_applied() {
         node.on_applied(index(12)).unwrap();
         *node.storage().given.borrow_mut() = Some(snapshot(at(2, 12), conf_state(&[1, 2, 3], &[4])));
         assert_eq!(sent_to_a_peer_with_nothing(&mut node), 1, "with its next answer it gets one");
+        assert_eq!(node.storage().at_least.get(), index(12), "an older one doesn't name node 4");
     }
 }
