@@ -316,7 +316,8 @@ impl<S: Storage> RawNode<S> {
         ready
     }
 
-    /// The same, in the buffers of a `Ready` that is done with. What was left in it is lost.
+    /// The same, in the buffers of a `Ready` that is done with, of this node or another: one is enough for all the nodes of a thread.
+    /// What was left in it is lost.
     pub fn ready_into(&mut self, ready: &mut Ready) {
         self.handed_out.cut(&mut self.raft, ready);
         // What isn't handed out now waits for an acknowledgement, or for a tick.

@@ -252,10 +252,16 @@ impl HandedOut {
     }
 }
 
-/// Moves a list into an empty one, whose buffer takes its place.
+/// Moves a list into an empty one, whose buffer takes its place unless it is the larger one: where many nodes share a `Ready`, the
+/// buffers that a busy one needs don't come to all of them.
 #[inline]
 fn hand_over<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
-    if !from.is_empty() {
+    if from.is_empty() {
+        return;
+    }
+    if into.capacity() > from.capacity() {
+        into.append(from);
+    } else {
         core::mem::swap(from, into);
     }
 }

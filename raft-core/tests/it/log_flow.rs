@@ -129,6 +129,24 @@ fn readies_are_numbered_and_their_buffers_can_be_used_again() {
 }
 
 #[test]
+fn who_shares_a_ready_among_many_nodes_does_not_give_them_the_buffers_of_a_busy_one() {
+    let (mut busy, mut quiet) = (follower(|_| {}), follower(|_| {}));
+    let mut ready = busy.ready();
+    quiet.ready_into(&mut ready);
+    for _ in 0..100 {
+        busy.step(message(2, 1, 1, heartbeat(0))).unwrap();
+    }
+    busy.ready_into(&mut ready);
+    assert_eq!(ready.messages.len(), 100);
+    for _ in 0..3 {
+        quiet.step(message(2, 1, 1, heartbeat(0))).unwrap();
+        quiet.ready_into(&mut ready);
+        assert_eq!(ready.messages, [message(1, 2, 1, heartbeat_reply())]);
+        assert!(ready.messages.capacity() >= 100, "it went to the quiet one");
+    }
+}
+
+#[test]
 fn what_comes_between_a_ready_and_its_acknowledgement_is_not_lost() {
     let mut node = follower(|_| {});
     node.step(message(2, 1, 1, append(at(0, 0), entries(1, &[1]), 1))).unwrap();
