@@ -37,7 +37,7 @@ pub struct Options {
     pub seconds: u64,
     /// The number of voters; drawn from 1 to 7 if there is none.
     pub nodes: Option<u64>,
-    /// Does the membership change? Drawn if it isn't said. If so there are seven nodes, and leadership is handed over too.
+    /// Does the membership change? Drawn if it isn't said. If so there are seven nodes at least, and leadership is handed over too.
     pub changes: Option<bool>,
     /// What may break.
     pub faults: Vec<Fault>,

@@ -15,6 +15,9 @@ use crate::parts::Parts;
 /// So many nodes there are where the membership changes; some of them are no members at first.
 const NODES: u64 = 7;
 
+/// One in so many clusters has more voters than that, up to so many: a core may count them in another way.
+const LARGE: (u32, u64) = (50, 12);
+
 /// How a run goes. Times are in simulated microseconds, and each pair is a range.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -60,6 +63,14 @@ pub(super) fn any_run<P: Parts>(rng: &mut Rng, options: &Options, parts: &P) -> 
     Ok((world, plan))
 }
 
+/// How many voters there are.
+fn any_count(rng: &mut Rng) -> u64 {
+    let (one_in, largest) = LARGE;
+    let mut aside = rng.clone();
+    let count = rng.u64(1..=NODES);
+    if aside.u32(0..one_in) == 0 { aside.u64(NODES + 1..=largest) } else { count }
+}
+
 /// The nodes. With changes the cluster begins with a snapshot, and who isn't a member knows of none.
 fn any_world<P: Parts>(
     rng: &mut Rng,
@@ -68,7 +79,7 @@ fn any_world<P: Parts>(
     shared: &Config,
     parts: &P,
 ) -> Check<World<P>> {
-    let count = voters.unwrap_or_else(|| rng.u64(1..=NODES));
+    let count = voters.unwrap_or_else(|| any_count(rng));
     let learners = if rng.u32(0..4) == 0 { rng.u64(1..=2) } else { 0 };
     let members: Vec<NodeId> = (1..=count + learners).filter_map(NodeId::new).collect();
     let voters = usize::try_from(count).unwrap_or(1);
