@@ -100,8 +100,8 @@ pub enum Action {
     GiveUp(usize),
     /// A membership change is proposed, in the older format if it can be.
     Change { at: usize, change: Change, old_format: bool },
-    /// Two changes arrive in one forwarded proposal, which a node of another kind may send.
-    Changes { at: usize, from: usize, changes: [Change; 2] },
+    /// Two changes arrive in one forwarded proposal, which a node of another kind may send, behind so many plain entries.
+    Changes { at: usize, from: usize, ahead: u32, changes: [Change; 2] },
     /// Leadership is to be handed over; to whoever is best if it isn't said to whom.
     Transfer { at: usize, to: Option<usize> },
     /// A node is to campaign.

@@ -68,7 +68,8 @@ impl Driver {
         let action = match self.rng.u32(0..22) {
             8 if self.plan.changes && other != at => {
                 let changes = [self.any_change(world), self.any_change(world)];
-                Action::Changes { at, from: other, changes }
+                let ahead = self.rng.clone().u32(0..4);
+                Action::Changes { at, from: other, ahead, changes }
             }
             0..9 if self.plan.changes => {
                 let change = self.any_change(world);

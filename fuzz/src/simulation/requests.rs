@@ -113,16 +113,17 @@ impl<P: Parts> World<P> {
         self.drain(at, Cause::Other)
     }
 
-    /// Two changes arrive together, passed on by another node.
-    pub(super) fn changes(&mut self, at: usize, from: usize, changes: [Change; 2]) -> Check {
+    /// Two changes arrive together, passed on by another node, behind so many plain entries.
+    pub(super) fn changes(&mut self, at: usize, from: usize, ahead: u32, changes: [Change; 2]) -> Check {
         let (from, to) = (self.nodes[from].id, self.nodes[at].id);
         let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
         if raw.config().disable_conf_change_validation {
             return Ok(());
         }
-        let payload = |change: Change| Payload::ConfChangeV2(Arc::new(change.to_v2()));
-        let entries = changes.map(|change| Entry { payload: payload(change), ..Entry::default() });
-        let body = Body::Propose(Propose { entries: entries.into_iter().collect() });
+        let plain = (0..ahead).map(|_| Payload::Normal(Bytes::from_static(&[0xff])));
+        let changes = changes.into_iter().map(|change| Payload::ConfChangeV2(Arc::new(change.to_v2())));
+        let entries = plain.chain(changes).map(|payload| Entry { payload, ..Entry::default() });
+        let body = Body::Propose(Propose { entries: entries.collect() });
         // What is refused is refused; what is taken on is looked at.
         let _ = raw.step(Message { from, to, term: Term::ZERO, body });
         self.drain(at, Cause::Other)

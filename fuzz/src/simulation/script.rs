@@ -173,8 +173,9 @@ impl fmt::Display for Action {
             Action::Change { at, change, old_format } => {
                 write!(f, "change {} {old_format} {}", at + 1, InWords(change))
             }
-            Action::Changes { at, from, changes: [first, second] } => {
-                write!(f, "changes {} {} {} then {}", at + 1, from + 1, InWords(first), InWords(second))
+            Action::Changes { at, from, ahead, changes: [first, second] } => {
+                let (first, second) = (InWords(first), InWords(second));
+                write!(f, "changes {} {} {ahead} {first} then {second}", at + 1, from + 1)
             }
             Action::Transfer { at, to: Some(to) } => write!(f, "transfer {} {}", at + 1, to + 1),
             Action::Transfer { at, to: None } => write!(f, "transfer-to-best {}", at + 1),
@@ -287,8 +288,8 @@ impl<'a> Words<'a> {
                 Action::Change { at, change: self.change()?, old_format }
             }
             "changes" => {
-                let (at, from) = (self.at()?, self.at()?);
-                Action::Changes { at, from, changes: [self.change()?, self.change()?] }
+                let (at, from, ahead) = (self.at()?, self.at()?, self.number()?);
+                Action::Changes { at, from, ahead, changes: [self.change()?, self.change()?] }
             }
             "transfer" => Action::Transfer { at: self.at()?, to: Some(self.at()?) },
             "transfer-to-best" => Action::Transfer { at: self.at()?, to: None },

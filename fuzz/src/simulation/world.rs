@@ -124,7 +124,7 @@ impl<P: Parts> World<P> {
                 Ok(())
             }
             Action::Change { at, change, old_format } => self.change(at, change, old_format),
-            Action::Changes { at, from, changes } => self.changes(at, from, changes),
+            Action::Changes { at, from, ahead, changes } => self.changes(at, from, ahead, changes),
             Action::Transfer { at, to } => self.transfer(at, to),
             Action::Campaign(at) => {
                 let Some(raw) = &mut self.nodes[at].raw else { return Ok(()) };
