@@ -113,7 +113,7 @@ impl Driver {
 
     /// Any change: of one node or several, joint or not, sensible or not. One without voters is refused when it is applied.
     /// While a node waits for another disk it is only taken out.
-    fn any_change<P: Parts>(&mut self, world: &World<P>) -> Change {
+    pub(super) fn any_change<P: Parts>(&mut self, world: &World<P>) -> Change {
         if let Some(spoilt) = world.nodes.iter().find(|node| node.spoilt) {
             let joint = world.oracle.newest_members().is_joint();
             return if joint { Change::LEAVE } else { Change::of(ConfChangeKind::Remove, spoilt.id) };

@@ -214,6 +214,10 @@ impl Driver {
         for _ in 0..self.rng.u32(1..4) {
             let count = self.rng.u32(1..20);
             self.perform(world, Action::Propose { at, count, bytes: 1 })?;
+            if self.plan.changes && self.rng.bool() {
+                let change = self.any_change(world);
+                self.perform(world, Action::Change { at, change, old_format: false })?;
+            }
         }
         self.schedule(world.now + away, Due::Rescue(at));
         Ok(true)
