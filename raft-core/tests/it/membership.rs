@@ -145,6 +145,17 @@ fn two_changes_in_one_proposal_are_not_both_taken() {
 }
 
 #[test]
+fn a_change_behind_other_entries_of_its_proposal_is_pending_at_its_own_index() {
+    let mut cluster = led(&[1, 2, 3], &[4, 5]);
+    let plain = Entry { payload: Payload::Normal("x".into()), ..Entry::default() };
+    let payload = Payload::ConfChangeV2(change(&[(AddVoter, 4)]).into());
+    let entries = [plain.clone(), plain, Entry { payload, ..Entry::default() }].into_iter().collect();
+    cluster.step(message(2, 1, 0, Body::Propose(raft_core::Propose { entries }))).unwrap();
+    let second = cluster.change(1, change(&[(AddVoter, 5)]));
+    assert_eq!(refusal(second), ConfChangeRefusal::ChangePending { index: index(4) });
+}
+
+#[test]
 fn a_new_leader_makes_no_change_before_what_it_inherited_is_applied() {
     // B048. Node 2 inherits the coming of node 4, uncommitted, and is asked for that of node 5.
     let mut cluster = led_with(&[1, 2, 3], &[4, 5], figure_2);
