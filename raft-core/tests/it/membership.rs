@@ -520,6 +520,8 @@ fn a_change_applied_after_a_snapshot_came_belongs_to_the_configuration_before_it
     asynchronous(&mut config);
     let mut node = RawNode::new(config, disk).unwrap();
     let committed = node.ready().committed_entries;
+    // A second one that comes before the first is written changes nothing of that.
+    node.step(message(2, 1, 1, install(snapshot(at(1, 7), conf_state(&[1, 2, 3, 6], &[]))))).unwrap();
     let later = conf_state(&[1, 2, 3, 4], &[5]);
     node.step(message(2, 1, 1, install(snapshot(at(1, 9), later.clone())))).unwrap();
     let ready = node.ready();
