@@ -242,7 +242,9 @@ impl Clients {
             let (number, known) = (read.number, waiting.written);
             return broken(
                 "20",
-                format!("read {number} gives what was written at {written}, and what was at {known} was known before"),
+                format!(
+                    "read {number} gives what was written at {written}, and what was at {known} was known before"
+                ),
             );
         }
         self.told = self.told.max(index);

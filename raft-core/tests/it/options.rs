@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use raft_core::{BootstrapError, Config, ConfigError, MemoryStorage, Payload, RawNode, RoleKind, VoteReply};
+use raft_core::{
+    BootstrapError, ConfChangeKind, Config, ConfigError, MemoryStorage, Payload, RawNode, RoleKind, VoteReply,
+};
 
 use crate::cluster::{Cluster, Disk, asynchronous, disk_with, figure_2};
 use crate::words::*;
@@ -198,6 +200,22 @@ fn the_commit_index_can_be_told_later() {
 }
 
 #[test]
+fn a_membership_change_is_told_at_once_though_commits_are_told_later() {
+    for batch in [false, true] {
+        let mut cluster = Cluster::with(3, |config| {
+            figure_2(config);
+            config.skip_commit_broadcast = true;
+            config.batch_messages = batch;
+        });
+        cluster.elect(1);
+        cluster.rounds(1);
+        cluster.change(1, change(&[(ConfChangeKind::AddLearner, 4)])).unwrap();
+        cluster.settle();
+        assert_eq!([1, 2, 3].map(|n| cluster.commit(n)), [2, 2, 2], "batch_messages = {batch}");
+    }
+}
+
+#[test]
 fn committed_entries_can_be_applied_before_they_are_durable_here_up_to_a_limit() {
     for ahead in [0, 1, 2] {
         let mut cluster = Cluster::with(3, |config| {
@@ -313,6 +331,21 @@ fn bytes_on_their_way_are_limited_by_the_newest_settings() {
     assert_eq!((peer.inflight_messages, peer.inflight_bytes, peer.window_full), (2, 4, true));
     cluster.node_mut(1).reconfigure(|config| config.priority = 1).unwrap();
     assert_eq!(cluster.peer(1, 2), peer, "what isn't of the windows leaves them alone");
+}
+
+#[test]
+fn what_is_handed_out_for_application_is_limited_by_the_newest_settings() {
+    let mut cluster = Cluster::with(3, asynchronous);
+    cluster.elect(1);
+    cluster.settle();
+    let node = cluster.node_mut(1);
+    node.reconfigure(|config| config.max_committed_bytes = 1).unwrap();
+    node.propose_batch(["a", "b", "c"].map(Into::into)).unwrap();
+    let ready = node.ready();
+    node.storage_mut().persist(&ready).unwrap();
+    node.on_persisted(ready.number).unwrap();
+    node.step(message(2, 1, 1, accepted(4))).unwrap();
+    assert_eq!(node.ready().committed_entries.len(), 1);
 }
 
 #[test]

@@ -345,6 +345,15 @@ fn a_node_that_does_not_lead_passes_a_peers_read_on() {
 }
 
 #[test]
+fn a_read_that_comes_back_to_its_node_which_leads_by_now_is_not_answered() {
+    let mut cluster = led(|_| {});
+    let asked = Body::ReadIndex(ReadIndex { id: 7, context: "r".into(), lease: false });
+    cluster.step(message(1, 1, 0, asked)).unwrap();
+    cluster.settle();
+    assert!(!cluster.sent.iter().any(|message| message.to == id(1) && message.from == id(1)));
+}
+
+#[test]
 fn an_answer_of_an_unknown_number_is_ignored() {
     let mut cluster = led(|_| {});
     cluster.read(2, "r", ReadMode::Quorum).unwrap();

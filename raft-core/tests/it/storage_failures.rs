@@ -256,6 +256,8 @@ fn committed_entries_that_cannot_be_read_are_asked_for_again_at_the_next_tick() 
     ];
     for (how, text) in expected {
         let mut node = RawNode::new(Config::new(id(1), 0), Flaky::on(disk.clone(), how)).unwrap();
+        // From now on its clock sleeps until something is due.
+        node.tick();
         node.storage_mut().calls.set(0);
         node.storage_mut().plan.set(Some((0, u64::MAX)));
         let ready = node.ready();
