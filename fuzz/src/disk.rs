@@ -48,6 +48,8 @@ struct DiskState<S> {
     was_fetching: bool,
     /// A newer snapshot was asked for than there is.
     wants_snapshot: bool,
+    /// How often a snapshot was asked for.
+    snapshots_asked: u64,
     /// The storage couldn't read, for this reason, though nothing was to fail.
     failure: Option<String>,
 }
@@ -187,6 +189,7 @@ impl<S: Store> Disk<S> {
             fault: None,
             was_fetching: false,
             wants_snapshot: false,
+            snapshots_asked: 0,
             failure: None,
         })))
     }
@@ -268,6 +271,11 @@ impl<S: Store> Disk<S> {
     /// Was a newer snapshot asked for than there is, since this was asked last?
     pub fn take_wants_snapshot(&self) -> bool {
         std::mem::take(&mut self.0.borrow_mut().wants_snapshot)
+    }
+
+    /// How often a snapshot was asked for.
+    pub fn snapshots_asked(&self) -> u64 {
+        self.0.borrow().snapshots_asked
     }
 
     /// Keeps a snapshot of the state machine, durably, and drops the log up to `compact`.
@@ -420,6 +428,7 @@ impl<S: Store> Storage for Disk<S> {
     }
 
     fn snapshot(&self, at_least: Index, to: NodeId) -> Result<Snapshot, StorageError> {
+        self.0.borrow_mut().snapshots_asked += 1;
         let result = self.read(|stored| stored.snapshot(at_least, to));
         if matches!(result, Err(StorageError::SnapshotTemporarilyUnavailable)) {
             self.0.borrow_mut().wants_snapshot = true;

@@ -177,6 +177,12 @@ impl<S: Storage> RaftLog<S> {
         self.handed
     }
 
+    /// What is in memory begins behind the first of these, and what is durable ends at the second, before it: never.
+    pub(crate) fn gap_in_memory(&self) -> Option<(Index, Index)> {
+        let (kept, durable) = (self.unstable.start().index, self.unstable.base().index);
+        (kept > durable).then_some((kept, durable))
+    }
+
     /// The last position, durable or not.
     #[inline(always)]
     pub(crate) fn last(&self) -> LogPosition {

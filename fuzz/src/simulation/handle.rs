@@ -315,7 +315,12 @@ impl<P: Parts> World<P> {
         };
         let before = raw.status();
         let leads = raw.role() == RoleKind::Leader;
+        let asked = node.disk.snapshots_asked();
         let result = raw.apply_conf_change(&change);
+        if node.disk.snapshots_asked() > asked {
+            // One that is made now may have the state of before the change and the configuration of after it.
+            return broken("snapshot", format!("node {} asks for one while a change is being made", node.id));
+        }
         if let Err(error) = &result
             && raw.status() != before
         {

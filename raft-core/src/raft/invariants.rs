@@ -20,6 +20,13 @@ pub enum Violation {
         /// The last index.
         last: Index,
     },
+    /// What isn't known to be durable is in memory.
+    NotDurableAndForgotten {
+        /// The index behind which entries are in memory.
+        kept: Index,
+        /// The last index that is known to be durable.
+        durable: Index,
+    },
     /// No timer runs out at a tick that is slept through.
     SleepsTooLong {
         /// The tick until which nothing is done.
@@ -56,6 +63,9 @@ impl fmt::Display for Violation {
             Violation::CursorsOutOfOrder { applied, commit, last } => {
                 write!(f, "applied {applied}, commit {commit}, last {last} are out of order")
             }
+            Violation::NotDurableAndForgotten { kept, durable } => {
+                write!(f, "entries up to {durable} are durable, and only those behind {kept} are in memory")
+            }
             Violation::SleepsTooLong { until, due } => {
                 write!(f, "nothing is done before tick {until}, and something is due at {due}")
             }
@@ -79,6 +89,9 @@ pub(crate) fn check<S: Storage>(raft: &Raft<S>) -> Result<(), Violation> {
     let (applied, commit, last) = (common.log.applied(), common.log.committed(), common.log.last().index);
     if applied > commit || commit > last {
         return Err(Violation::CursorsOutOfOrder { applied, commit, last });
+    }
+    if let Some((kept, durable)) = common.log.gap_in_memory() {
+        return Err(Violation::NotDurableAndForgotten { kept, durable });
     }
     let (until, due) = (common.clock.sleeps_until(), raft.next_due());
     if until > due {

@@ -2,7 +2,8 @@
 
 use raft_core::ConfChangeKind::AddLearner;
 use raft_core::{
-    Body, ConfChangeProposal, ConfChangeRefusal, Config, MemoryStorage, RawNode, ReadMode, Ready, RoleKind,
+    Body, ConfChangeProposal, ConfChangeRefusal, Config, Entry, HardState, MemoryStorage, Payload, RawNode,
+    ReadMode, Ready, RoleKind,
 };
 
 use crate::cluster::{Cluster, figure_2};
@@ -173,4 +174,28 @@ fn the_best_successor_was_heard_lately() {
     cluster.rounds(25);
     assert_eq!(cluster.peer(1, 2).match_index, cluster.peer(1, 3).match_index);
     assert_eq!(cluster.node_mut(1).transfer_leader_to_best(), Ok(id(3)));
+}
+
+/// Thesis §4.2.3: who heard no leader for an election time-out doesn't ignore candidates on its account; though it can't campaign
+/// itself, however often that comes due.
+#[test]
+fn who_cannot_campaign_hears_candidates_when_its_leader_is_gone() {
+    let mut disk = MemoryStorage::with_conf_state(conf_state(&[1, 2, 3], &[]));
+    let payload = Payload::ConfChangeV2(change(&[(AddLearner, 4)]).into());
+    disk.append(&[entry(1, 1), Entry { term: term(1), index: index(2), payload }].into()).unwrap();
+    disk.set_hard_state(HardState { term: term(1), vote: None, commit: index(2) });
+    let config = Config::new(id(1), 0);
+    let timeout = config.election_ticks;
+    let mut node = RawNode::new(config, disk).unwrap();
+    node.step(message(2, 1, 1, heartbeat(2))).unwrap();
+    node.set_election_timeout(timeout);
+    // The change that is handed out here isn't applied meanwhile.
+    let _ = persist(&mut node);
+    for tick in 1..=3 * timeout {
+        node.tick();
+        node.step(message(3, 1, 2, pre_vote(at(1, 2)))).unwrap();
+        let answers = persist(&mut node).persisted_messages;
+        assert_eq!(node.role(), RoleKind::Follower);
+        assert_eq!(answers.is_empty(), tick < timeout, "after {tick} ticks");
+    }
 }

@@ -309,6 +309,34 @@ fn a_leader_that_need_not_step_down_goes_on_without_a_vote() {
 }
 
 #[test]
+fn a_leader_that_goes_on_without_a_vote_counts_anew_who_has_what() {
+    let mut config = Config::new(id(1), 0);
+    figure_2(&mut config);
+    config.step_down_on_removal = false;
+    let mut node = RawNode::new(config, MemoryStorage::with_conf_state(conf_state(&[1, 2], &[]))).unwrap();
+    let write = |node: &mut RawNode<MemoryStorage>| {
+        let ready = node.ready();
+        node.storage_mut().persist(&ready).unwrap();
+        node.on_persisted(ready.number).unwrap();
+    };
+    node.campaign().unwrap();
+    write(&mut node);
+    node.step(message(2, 1, 1, granted())).unwrap();
+    let removal = change(&[(Remove, 1)]);
+    node.propose_conf_change(removal.clone()).unwrap();
+    write(&mut node);
+    node.step(message(2, 1, 1, accepted(2))).unwrap();
+    write(&mut node);
+    // This entry only node 2 has on its disk by now.
+    node.propose("x".into()).unwrap();
+    let _ = node.ready();
+    node.step(message(2, 1, 1, accepted(3))).unwrap();
+    assert_eq!(node.status().basic.commit, index(2));
+    node.apply_conf_change(&removal).unwrap();
+    assert_eq!((node.role(), node.status().basic.commit), (RoleKind::Leader, index(3)));
+}
+
+#[test]
 fn what_a_removed_leader_had_to_say_still_leaves() {
     // B099. Without the commit index of its removal node 2 would need its vote.
     let mut cluster = led(&[1, 2], &[]);

@@ -50,13 +50,9 @@ impl Leader {
     pub(crate) fn on_membership<S: Storage>(&mut self, common: &mut Common<S>, renewed: &[NodeId]) -> Next {
         self.rebuild_progress(common, renewed);
         self.end_lease();
-        if !common.membership.is_voter(common.id()) {
-            if common.config.step_down_on_removal {
-                info!(common.trace, "removed", "term" => common.term);
-                return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
-            }
-            self.end_transfer_to_outsider(common);
-            return Next::Stay;
+        if !common.membership.is_voter(common.id()) && common.config.step_down_on_removal {
+            info!(common.trace, "removed", "term" => common.term);
+            return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
         }
         let news = self.maybe_commit(common);
         if news {
