@@ -406,18 +406,20 @@ fn adding_one_who_is_in_already_resets_nothing() {
 
 #[test]
 fn one_who_is_removed_and_added_in_one_change_is_another_node() {
-    let mut cluster = Cluster::of(&[1, 2, 3], &[4], |_| {});
-    cluster.elect(1);
-    cluster.rounds(2);
-    assert_eq!(cluster.peer(1, 4).match_index, index(1));
-    cluster.isolate(4);
-    cluster.change(1, change(&[(Remove, 4), (AddLearner, 4)])).unwrap();
-    cluster.settle();
-    assert_eq!((cluster.peer(1, 4).match_index, cluster.peer(1, 4).state), (index(0), PeerState::Probe));
-    assert_eq!(cluster.peer(1, 2).state, PeerState::Replicate, "the others stay what they are");
-    cluster.heal();
-    cluster.rounds(3);
-    assert_eq!(cluster.peer(1, 4).match_index, cluster.status(1).last);
+    for again in [AddLearner, AddVoter] {
+        let mut cluster = Cluster::of(&[1, 2, 3], &[4], |_| {});
+        cluster.elect(1);
+        cluster.rounds(2);
+        assert_eq!(cluster.peer(1, 4).match_index, index(1));
+        cluster.isolate(4);
+        cluster.change(1, change(&[(Remove, 4), (again, 4)])).unwrap();
+        cluster.settle();
+        assert_eq!((cluster.peer(1, 4).match_index, cluster.peer(1, 4).state), (index(0), PeerState::Probe));
+        assert_eq!(cluster.peer(1, 2).state, PeerState::Replicate, "the others stay what they are");
+        cluster.heal();
+        cluster.rounds(3);
+        assert_eq!(cluster.peer(1, 4).match_index, cluster.status(1).last);
+    }
 }
 
 #[test]
@@ -558,6 +560,9 @@ fn a_change_applied_after_a_snapshot_came_belongs_to_the_configuration_before_it
     assert_eq!(node.status().conf_state, later, "what the node acts by");
     node.on_applied(index(2)).unwrap();
     node.storage_mut().persist(&ready).unwrap();
+    // From when the snapshot is durable, whatever else is being written.
+    node.step(message(2, 1, 1, append(at(1, 9), entries(10, &[1]), 9))).unwrap();
+    let _ = node.ready();
     node.on_persisted(ready.number).unwrap();
     assert_eq!(node.apply_conf_change(&change(&[(Remove, 5)])), Ok(conf_state(&[1, 2, 3, 4], &[])));
 }
