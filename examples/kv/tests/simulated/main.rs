@@ -59,7 +59,7 @@ fn clusters_of_the_server_keep_every_promise() {
 
 #[test]
 fn clusters_whose_membership_changes_keep_every_promise() {
-    let sum = all_hold(1_000, 8, true);
+    let sum = all_hold(1_000, 16, true);
     assert!(sum.crashes > 80 && sum.snapshots > 10 && sum.changes > 20, "{sum:?}");
     use Situation::{CommitLost, DiskStuck, Fetched, SnapshotRestored, WriteTorn};
     let missing: Vec<_> = sum.reached.missing().collect();
