@@ -120,10 +120,12 @@ impl<S: Storage> Raft<S> {
         if campaign {
             info!(self.common.trace, "election time-out", "ticks" => self.common.clock.election_elapsed(),
                 "term" => self.common.term);
-            match self.campaign_by_timeout() {
-                Ok(()) => self.common.clock.restart_election(),
-                // The timer runs on: no leader was heard, so another can have this node's vote. It tries again at the next tick.
-                Err(error) => debug!(self.common.trace, "no campaign", "why" => error),
+            self.common.clock.restart_election();
+            if let Err(error) = self.campaign_by_timeout() {
+                debug!(self.common.trace, "no campaign", "why" => error);
+                if let Role::Follower(follower) = &mut self.role {
+                    follower.leader_is_silent = true;
+                }
             }
         }
     }

@@ -22,6 +22,8 @@ use crate::trace::{debug, info};
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
+    /// The election timer ran out, and runs again only because this node couldn't campaign: that is no word from the leader.
+    pub(crate) leader_is_silent: bool,
     /// Nothing until a read is passed on.
     reads: Option<Box<ForwardedReads>>,
 }
@@ -40,13 +42,14 @@ struct ForwardedRead {
 
 impl Follower {
     pub(crate) fn of(leader: Option<NodeId>) -> Follower {
-        Follower { leader, reads: None }
+        Follower { leader, ..Follower::default() }
     }
 
     /// A word from the leader: wait for it again.
     #[inline]
     fn hear<S: Storage>(&mut self, common: &mut Common<S>, leader: NodeId) {
         common.clock.restart_election();
+        self.leader_is_silent = false;
         if self.leader != Some(leader) {
             // A term has one leader (§5.2): this is the first that is heard of it, or the end of an interval in
             // which it was forgotten.

@@ -237,7 +237,8 @@ impl<S: Storage> Raft<S> {
     fn view(&self, from: NodeId) -> View {
         let SoftState { leader, role } = self.soft_state();
         let common = &self.common;
-        let heard = leader.is_some() && common.clock.within_election_ticks();
+        let silent = matches!(&self.role, Role::Follower(follower) if follower.leader_is_silent);
+        let heard = leader.is_some() && !silent && common.clock.within_election_ticks();
         // Who may not campaign shows a leader of an earlier term its own in no other way.
         let keeps_still = common.log.wanted().is_some() || common.lost.is_some();
         View {

@@ -204,4 +204,7 @@ fn who_cannot_campaign_hears_candidates_when_its_leader_is_gone() {
         assert_eq!(node.role(), RoleKind::Follower);
         assert_eq!(answers.is_empty(), tick < timeout, "after {tick} ticks");
     }
+    node.step(message(2, 1, 1, heartbeat(2))).unwrap();
+    node.step(message(3, 1, 2, pre_vote(at(1, 2)))).unwrap();
+    assert_eq!(persist(&mut node).persisted_messages, [], "the leader is there again");
 }
