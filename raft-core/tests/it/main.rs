@@ -35,6 +35,7 @@ mod leases;
 mod lost_data;
 mod meeting;
 mod membership;
+mod membership_and_elections;
 mod options;
 mod pipeline;
 mod proposals;
