@@ -35,7 +35,7 @@ pub use self::script::{Schedule, TITLE, with_remarks};
 pub struct Options {
     /// Simulated seconds of chaos.
     pub seconds: u64,
-    /// The number of voters; drawn from 1 to 7 if there is none.
+    /// The number of voters; drawn from 1 to 7, and seldom up to 12, if there is none.
     pub nodes: Option<u64>,
     /// Does the membership change? Drawn if it isn't said. If so there are seven nodes at least, and leadership is handed over too.
     pub changes: Option<bool>,

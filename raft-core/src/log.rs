@@ -177,7 +177,8 @@ impl<S: Storage> RaftLog<S> {
         self.handed
     }
 
-    /// What is in memory begins behind the first of these, and what is durable ends at the second, before it: never.
+    /// Where entries are neither in memory, which has those behind the first of these, nor known to be durable, as those up to the
+    /// second are. There is no such gap, ever.
     pub(crate) fn gap_in_memory(&self) -> Option<(Index, Index)> {
         let (kept, durable) = (self.unstable.start().index, self.unstable.base().index);
         (kept > durable).then_some((kept, durable))

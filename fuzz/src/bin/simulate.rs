@@ -29,7 +29,7 @@ struct Args {
     #[arg(long, default_value_t = 60)]
     chaos: u64,
     /// The number of voters; drawn by the seed if it isn't given.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=7))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=12))]
     nodes: Option<u64>,
     /// Whether the membership changes; drawn by the seed if it isn't given.
     #[arg(long)]

@@ -68,6 +68,7 @@ impl Driver {
         let action = match self.rng.u32(0..22) {
             8 if self.plan.changes && other != at => {
                 let changes = [self.any_change(world), self.any_change(world)];
+                // Drawn aside, so that seeds go on to mean what they meant.
                 let ahead = self.rng.clone().u32(0..4);
                 Action::Changes { at, from: other, ahead, changes }
             }

@@ -15,8 +15,11 @@ use crate::parts::Parts;
 /// So many nodes there are where the membership changes; some of them are no members at first.
 const NODES: u64 = 7;
 
-/// One in so many clusters has more voters than that, up to so many: a core may count them in another way.
-const LARGE: (u32, u64) = (50, 12);
+/// One in so many clusters has more voters than that: a core may count them in another way.
+const LARGE_ONE_IN: u32 = 50;
+
+/// And that many at most.
+const LARGE: u64 = 12;
 
 /// How a run goes. Times are in simulated microseconds, and each pair is a range.
 #[derive(Clone, Debug)]
@@ -65,10 +68,10 @@ pub(super) fn any_run<P: Parts>(rng: &mut Rng, options: &Options, parts: &P) -> 
 
 /// How many voters there are.
 fn any_count(rng: &mut Rng) -> u64 {
-    let (one_in, largest) = LARGE;
+    // Drawn aside, so that the other seeds go on to mean what they meant before there were such clusters.
     let mut aside = rng.clone();
     let count = rng.u64(1..=NODES);
-    if aside.u32(0..one_in) == 0 { aside.u64(NODES + 1..=largest) } else { count }
+    if aside.u32(0..LARGE_ONE_IN) == 0 { aside.u64(NODES + 1..=LARGE) } else { count }
 }
 
 /// The nodes. With changes the cluster begins with a snapshot, and who isn't a member knows of none.
