@@ -120,11 +120,13 @@ impl<S: Storage> Raft<S> {
         if campaign {
             info!(self.common.trace, "election time-out", "ticks" => self.common.clock.election_elapsed(),
                 "term" => self.common.term);
+            // A time-out that the caller has set may be shorter than any that is drawn.
+            let silent = !self.common.clock.within_election_ticks();
             self.common.clock.restart_election();
             if let Err(error) = self.campaign_by_timeout() {
                 debug!(self.common.trace, "no campaign", "why" => error);
                 if let Role::Follower(follower) = &mut self.role {
-                    follower.leader_is_silent = true;
+                    follower.leader_is_silent |= silent;
                 }
             }
         }

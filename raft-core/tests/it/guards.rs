@@ -207,4 +207,9 @@ fn who_cannot_campaign_hears_candidates_when_its_leader_is_gone() {
     node.step(message(2, 1, 1, heartbeat(2))).unwrap();
     node.step(message(3, 1, 2, pre_vote(at(1, 2)))).unwrap();
     assert_eq!(persist(&mut node).persisted_messages, [], "the leader is there again");
+    // Not even if its own time-out was set to less.
+    node.set_election_timeout(1);
+    node.tick();
+    node.step(message(3, 1, 2, pre_vote(at(1, 2)))).unwrap();
+    assert_eq!(persist(&mut node).persisted_messages, [], "it was heard a tick ago");
 }
