@@ -58,9 +58,17 @@ impl Entries {
         let part = Part { before, behind, ..Part::default() };
         let mut entries = Entries { batch: Some(batch), part };
         let (mut encoded, mut payload): (u64, u64) = (0, 0);
+        // The length of positions that differ from this one in the last seven bits of the index only: in nearly every batch of all.
+        let of = |entry: &Entry| (entry.position(), entry.position_len());
+        let (mut like, mut position_len) = entries.first().map(of).unwrap_or_default();
         for entry in &entries {
-            encoded = encoded.saturating_add(entry.encoded_len());
-            payload = payload.saturating_add(entry.payload.len());
+            if entry.term != like.term || (entry.index.get() ^ like.index.get()) >= 0x80 {
+                (like, position_len) = of(entry);
+            }
+            let (len, field_len) = entry.payload.lens();
+            // No sum of lengths that are in memory wraps.
+            encoded = encoded.wrapping_add(position_len).wrapping_add(field_len);
+            payload = payload.wrapping_add(len);
         }
         entries.part.encoded = u32::try_from(encoded).unwrap_or(u32::MAX);
         entries.part.payload = u32::try_from(payload).unwrap_or(u32::MAX);

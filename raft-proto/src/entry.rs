@@ -56,6 +56,29 @@ impl Payload {
         }
     }
 
+    /// Its length, and the bytes that it takes in an entry: those of its type, where that is written, and of its data with their
+    /// key and length.
+    #[inline(always)]
+    pub(crate) fn lens(&self) -> (u64, u64) {
+        if let Payload::Normal(data) = self {
+            let len = count(data.len());
+            return (len, bytes_field_len(len));
+        }
+        self.rare_lens()
+    }
+
+    #[inline(never)]
+    fn rare_lens(&self) -> (u64, u64) {
+        let len = self.len();
+        let field_len = match self {
+            Payload::Normal(_) => bytes_field_len(len),
+            Payload::ConfChange(_) | Payload::ConfChangeV2(_) => bytes_field_len(len).saturating_add(2),
+            Payload::TermStart => 0,
+            Payload::RefusedChange | Payload::LeaveJoint => 2,
+        };
+        (len, field_len)
+    }
+
     /// Has it no bytes?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -129,18 +152,13 @@ impl Entry {
     /// committed entries count.
     #[inline]
     pub fn encoded_len(&self) -> u64 {
-        let payload = self.payload.len();
-        let (kind, data) = match &self.payload {
-            Payload::Normal(_) => (0, bytes_field_len(payload)),
-            Payload::ConfChange(_) | Payload::ConfChangeV2(_) => (2, bytes_field_len(payload)),
-            Payload::TermStart => (0, 0),
-            Payload::RefusedChange | Payload::LeaveJoint => (2, 0),
-        };
-        varint_len(self.term.get())
-            .saturating_add(varint_len(self.index.get()))
-            .saturating_add(2)
-            .saturating_add(kind)
-            .saturating_add(data)
+        self.position_len().saturating_add(self.payload.lens().1)
+    }
+
+    /// The part of that which is the position.
+    #[inline]
+    pub(crate) fn position_len(&self) -> u64 {
+        varint_len(self.term.get()).saturating_add(varint_len(self.index.get())).saturating_add(2)
     }
 }
 
@@ -153,13 +171,14 @@ fn count(len: usize) -> u64 {
 #[inline]
 const fn varint_len(value: u64) -> u64 {
     // What follows is bits.div_ceil(7) for all of 1 to 64, without a division.
-    let bits = 64_u32.saturating_sub((value | 1).leading_zeros());
-    (bits.saturating_mul(9).saturating_add(64) >> 6) as u64
+    let bits = 64_u32.wrapping_sub((value | 1).leading_zeros());
+    (bits.wrapping_mul(9).wrapping_add(64) >> 6) as u64
 }
 
+/// No length of what is in memory is so large that this wraps.
 #[inline]
 const fn bytes_field_len(len: u64) -> u64 {
-    len.saturating_add(varint_len(len)).saturating_add(1)
+    len.wrapping_add(varint_len(len)).wrapping_add(1)
 }
 
 fn context_len(context: &Bytes) -> u64 {

@@ -35,6 +35,26 @@ proptest! {
         }
     }
 
+    // Numbers grow by a byte in an encoding where they pass a power of 128; entries of messages that make no sense may stand in any order.
+    #[test]
+    fn its_sums_are_those_of_its_entries_wherever_they_stand(
+        places in prop::collection::vec((0_u32..64, 0_u32..64, 0_u64..300, 0_usize..200), 0..12),
+    ) {
+        let entry = |(term, index, more, size): &(u32, u32, u64, usize)| {
+            let index = (1_u64 << index).saturating_add(*more).saturating_sub(150);
+            Entry::normal(Term::new(1 << term), Index::new(index), Bytes::from(vec![7; *size]))
+        };
+        let mut all: Vec<Entry> = places.iter().map(entry).collect();
+        // As they stand in a log, too.
+        let follow = all.last().map(|last| {
+            (1..200).map(|next| Entry { index: last.index.plus(next), ..last.clone() }).collect::<Vec<_>>()
+        });
+        all.extend(follow.unwrap_or_default());
+        let shared = Entries::from(all.clone());
+        prop_assert_eq!(shared.encoded_len(), sum_of(&all, Entry::encoded_len));
+        prop_assert_eq!(shared.payload_len(), sum_of(&all, |entry| entry.payload.len()));
+    }
+
     #[test]
     fn as_many_as_fit_but_at_least_one(
         sizes in prop::collection::vec(0_usize..40, 0..12),
