@@ -10,6 +10,8 @@ pub(crate) struct Cluster<N: Node> {
     pub(crate) nodes: Vec<N>,
     /// What has arrived at each.
     pub(crate) inboxes: Vec<VecDeque<N::Message>>,
+    /// That of each: they stand for processes.
+    pub(crate) rooms: Vec<N::Room>,
     /// How many nodes are there to the others; the messages to those after them are lost.
     pub(crate) connected: usize,
 }
@@ -26,41 +28,47 @@ impl<N: Node> Cluster<N> {
     pub(crate) fn start(setup: &Setup) -> Cluster<N> {
         let nodes: Vec<N> = setup.members().into_iter().map(|id| N::start(id, setup)).collect();
         let inboxes = nodes.iter().map(|_| VecDeque::new()).collect();
-        Cluster { connected: nodes.len(), nodes, inboxes }
+        let rooms = nodes.iter().map(|_| N::Room::default()).collect();
+        Cluster { connected: nodes.len(), nodes, inboxes, rooms }
     }
 
     /// Node 1 campaigns and wins.
     pub(crate) fn elect(&mut self) {
+        let mut rooms = std::mem::take(&mut self.rooms);
+        self.elect_in(&mut rooms);
+        self.rooms = rooms;
+    }
+
+    /// The same in the rooms of processes that have other nodes too.
+    pub(crate) fn elect_in(&mut self, rooms: &mut [N::Room]) {
         self.nodes[0].campaign();
-        self.pump();
+        self.pump_in(rooms);
         assert!(self.nodes[0].leads(), "node 1 has won");
     }
 
     /// Each node in turn steps what has arrived and handles one `Ready`, until none has anything to do. A message is there for
     /// a node that comes later in the same turn.
     pub(crate) fn pump(&mut self) {
-        let Cluster { nodes, inboxes, connected } = self;
+        let mut rooms = std::mem::take(&mut self.rooms);
+        self.pump_in(&mut rooms);
+        self.rooms = rooms;
+    }
+
+    /// The same in the rooms of processes that have other nodes too.
+    pub(crate) fn pump_in(&mut self, rooms: &mut [N::Room]) {
+        let Cluster { nodes, inboxes, connected, .. } = self;
         let mut busy = true;
         while busy {
             busy = false;
-            for (at, node) in nodes[..*connected].iter_mut().enumerate() {
+            for (at, (node, room)) in nodes[..*connected].iter_mut().zip(&mut *rooms).enumerate() {
                 while let Some(message) = inboxes[at].pop_front() {
                     node.step(message);
                     busy = true;
                 }
-                busy |= node.handle(|to, message| inboxes[place(to)].push_back(message));
+                busy |= node.handle(room, |to, message| inboxes[place(to)].push_back(message));
             }
         }
         inboxes[*connected..].iter_mut().for_each(VecDeque::clear);
-    }
-
-    /// This node steps what has arrived, and handles `Ready`s until there is none.
-    pub(crate) fn drain(&mut self, at: usize) {
-        let Cluster { nodes, inboxes, .. } = self;
-        while let Some(message) = inboxes[at].pop_front() {
-            nodes[at].step(message);
-        }
-        while nodes[at].handle(|to, message| inboxes[place(to)].push_back(message)) {}
     }
 
     /// Panics unless every node that is connected has applied this.

@@ -9,12 +9,14 @@ use super::{Meter, Node, Setup, Workload};
 pub(crate) struct Begin<N: Node> {
     count: usize,
     groups: Vec<Cluster<N>>,
+    /// Of the three processes that have a node of each group.
+    rooms: [N::Room; 3],
 }
 
 impl<N: Node> Begin<N> {
     /// So many.
     pub(crate) fn new(count: usize) -> Begin<N> {
-        Begin { count, groups: Vec::new() }
+        Begin { count, groups: Vec::new(), rooms: Default::default() }
     }
 }
 
@@ -27,11 +29,12 @@ impl<N: Node> Workload for Begin<N> {
         self.groups.clear();
         self.groups.extend((0..self.count).map(|_| Cluster::start(&Setup::of(3))));
         let mut waiting: Vec<&mut Cluster<N>> = self.groups.iter_mut().collect();
+        let rooms = &mut self.rooms;
         meter.measure(&mut || {
             while !waiting.is_empty() {
                 for group in &mut waiting {
                     group.nodes.iter_mut().for_each(N::tick);
-                    group.pump();
+                    group.pump_in(rooms);
                 }
                 waiting.retain(|group| !leads(group));
             }
@@ -104,6 +107,7 @@ impl<N: Node> Workload for AtRest<N> {
 pub(crate) struct Restart<N: Node> {
     setup: Setup,
     node: Option<N>,
+    room: N::Room,
 }
 
 const RESTARTS: u64 = 10;
@@ -119,18 +123,18 @@ impl<N: Node> Restart<N> {
             cluster.pump();
         }
         cluster.check(payloads.proposed());
-        Restart { setup, node: cluster.nodes.pop() }
+        Restart { setup, node: cluster.nodes.pop(), room: N::Room::default() }
     }
 }
 
 impl<N: Node> Workload for Restart<N> {
     fn round(&mut self, meter: &mut dyn Meter) -> u64 {
-        let Restart { setup, node } = self;
+        let Restart { setup, node, room } = self;
         for _ in 0..RESTARTS {
             let mut stopped = node.take().map(N::stop);
             meter.measure(&mut || {
                 let mut started = N::restart(1, setup, stopped.take().unwrap());
-                while started.handle(|_, _| ()) {}
+                while started.handle(room, |_, _| ()) {}
                 *node = Some(started);
             });
         }
@@ -140,7 +144,7 @@ impl<N: Node> Workload for Restart<N> {
     fn check(&mut self) {
         let node = self.node.as_mut().unwrap();
         node.campaign();
-        while node.handle(|_, _| ()) {}
+        while node.handle(&mut self.room, |_, _| ()) {}
         assert!(node.leads(), "a voter that is alone leads when it wants to");
         assert_eq!(node.tally().count, 0, "nothing is applied twice");
     }

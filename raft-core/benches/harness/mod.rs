@@ -89,9 +89,11 @@ impl Tally {
 /// A node of a core, with its storage in memory and its state machine.
 pub(crate) trait Node {
     /// What travels.
-    type Message;
+    type Message: Clone;
     /// What is left of a node that stops: its storage, and how much it has applied.
     type Stopped;
+    /// What its caller needs to handle a `Ready`. All nodes of a thread can use the same.
+    type Room: Default;
 
     /// A node with an empty log, in a cluster that is known.
     fn start(id: u64, setup: &Setup) -> Self;
@@ -117,7 +119,7 @@ pub(crate) trait Node {
     fn has_ready(&self) -> bool;
     /// If there is a `Ready`: take it, send its messages, write, send what had to wait, apply, acknowledge; then compact, if it
     /// is time. Returns whether there was one.
-    fn handle(&mut self, send: impl FnMut(u64, Self::Message)) -> bool;
+    fn handle(&mut self, room: &mut Self::Room, send: impl FnMut(u64, Self::Message)) -> bool;
     /// What was applied.
     fn tally(&self) -> Tally;
 }

@@ -87,13 +87,13 @@ impl<N: Node> Pipeline<N> {
 
 impl<N: Node> Workload for Pipeline<N> {
     fn round(&mut self, meter: &mut dyn Meter) -> u64 {
-        let Pipeline { cluster: Cluster { nodes, inboxes, .. }, payloads, next } = self;
+        let Pipeline { cluster: Cluster { nodes, inboxes, rooms, .. }, payloads, next } = self;
         meter.measure(&mut || {
             for _ in 0..COMPACT_EVERY {
                 nodes[0].propose(payloads.one());
-                for (node, inbox) in nodes.iter_mut().zip(inboxes.iter_mut()) {
+                for ((node, inbox), room) in nodes.iter_mut().zip(inboxes.iter_mut()).zip(rooms.iter_mut()) {
                     inbox.drain(..).for_each(|message| node.step(message));
-                    node.handle(|to, message| next[place(to)].push_back(message));
+                    node.handle(room, |to, message| next[place(to)].push_back(message));
                 }
                 std::mem::swap(inboxes, next);
             }

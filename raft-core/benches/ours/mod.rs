@@ -36,7 +36,6 @@ impl Store for MemoryStorage {
 /// A node of this core.
 pub(crate) struct Ours<S = MemoryStorage> {
     node: RawNode<S>,
-    ready: Ready,
     tally: Tally,
     applied: Index,
     /// What was applied when the log was compacted last; nothing if it never is.
@@ -74,12 +73,38 @@ impl<S: Store> Ours<S> {
             self.node.storage_mut().write().compact(index).unwrap();
         }
     }
+
+    fn handle_ready(&mut self, ready: &mut Ready, mut send: impl FnMut(u64, Message)) {
+        let Ours { node, .. } = self;
+        node.ready_into(ready);
+        self.tally.reads += ready.read_states.len() as u64;
+        for message in ready.messages.drain(..) {
+            send(message.to.get(), message);
+        }
+        if ready.needs_acknowledgement() {
+            node.storage_mut().write().persist(ready).unwrap();
+            for message in ready.persisted_messages.drain(..) {
+                send(message.to.get(), message);
+            }
+            node.on_persisted(ready.number).unwrap();
+        }
+        for entry in ready.committed_entries.iter() {
+            self.tally.apply(entry.data().map_or(&[], |data| data));
+            self.applied = entry.index;
+        }
+        if !ready.committed_entries.is_empty() {
+            node.on_applied(self.applied).unwrap();
+            self.compact();
+        }
+    }
 }
 
 impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
     type Message = Message;
 
     type Stopped = (S, Index);
+
+    type Room = Ready;
 
     fn start(n: u64, setup: &Setup) -> Ours<S> {
         let storage = MemoryStorage::with_conf_state(conf_state(setup));
@@ -94,7 +119,6 @@ impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
     fn restart(n: u64, setup: &Setup, (storage, applied): (S, Index)) -> Ours<S> {
         Ours {
             node: RawNode::new(Config { applied, ..config(n, setup) }, storage).unwrap(),
-            ready: Ready::default(),
             tally: Tally::default(),
             applied,
             compacted_at: setup.compacts.then_some(applied),
@@ -133,32 +157,14 @@ impl<S: Store + From<MemoryStorage>> Node for Ours<S> {
         self.node.has_ready()
     }
 
-    fn handle(&mut self, mut send: impl FnMut(u64, Message)) -> bool {
-        let Ours { node, ready, .. } = self;
-        if !node.has_ready() {
-            return false;
+    /// To ask is inlined, since most don't have a `Ready`.
+    #[inline(always)]
+    fn handle(&mut self, ready: &mut Ready, send: impl FnMut(u64, Message)) -> bool {
+        let has_ready = self.node.has_ready();
+        if has_ready {
+            self.handle_ready(ready, send);
         }
-        node.ready_into(ready);
-        self.tally.reads += ready.read_states.len() as u64;
-        for message in ready.messages.drain(..) {
-            send(message.to.get(), message);
-        }
-        if ready.needs_acknowledgement() {
-            node.storage_mut().write().persist(ready).unwrap();
-            for message in ready.persisted_messages.drain(..) {
-                send(message.to.get(), message);
-            }
-            node.on_persisted(ready.number).unwrap();
-        }
-        for entry in ready.committed_entries.iter() {
-            self.tally.apply(entry.data().map_or(&[], |data| data));
-            self.applied = entry.index;
-        }
-        if !ready.committed_entries.is_empty() {
-            node.on_applied(self.applied).unwrap();
-            self.compact();
-        }
-        true
+        has_ready
     }
 
     fn tally(&self) -> Tally {

@@ -80,6 +80,8 @@ impl Node for Theirs {
 
     type Stopped = (MemStorage, u64);
 
+    type Room = ();
+
     fn start(id: u64, setup: &Setup) -> Theirs {
         let conf_state = ConfState {
             voters: setup.voters.clone(),
@@ -153,7 +155,7 @@ impl Node for Theirs {
         self.node.has_ready()
     }
 
-    fn handle(&mut self, mut send: impl FnMut(u64, Message)) -> bool {
+    fn handle(&mut self, (): &mut (), mut send: impl FnMut(u64, Message)) -> bool {
         let Theirs { node, tally, applied, .. } = self;
         if !node.has_ready() {
             return false;
