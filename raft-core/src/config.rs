@@ -53,8 +53,9 @@ pub struct Config {
     pub max_message_bytes: u64,
 
     /// What was appended and committed since the last [`Ready`](crate::Ready) is sent with the next: one message for many
-    /// proposals, as far as `max_message_bytes` go; and one round of heartbeats for many reads. Otherwise each proposal, each new
-    /// commit index and each read is a message to each follower, as in etcd. Default true.
+    /// proposals, as far as `max_message_bytes` go; and one round of heartbeats for many reads and ticks. Otherwise each proposal,
+    /// each new commit index, each read and each tick at which heartbeats are due is a message to each follower, as in etcd.
+    /// Default true.
     pub batch_messages: bool,
 
     /// How many AppendEntries messages with entries may be on their way to a follower (the window of the pipeline,

@@ -21,7 +21,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use raft_proto::{ConfChangeV2, ConfState, Entry, Index, NodeId};
+use raft_proto::{ConfChangeV2, ConfState, Entry, Index, Message, NodeId};
 
 use self::candidate::Candidate;
 use self::common::{Common, Next, Timer};
@@ -283,7 +283,7 @@ impl<S: Storage> Raft<S> {
     /// Heartbeats, now.
     pub(crate) fn ping(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
-            leader.broadcast_heartbeat(&mut self.common);
+            leader.beat(&mut self.common);
         }
     }
 
@@ -310,18 +310,18 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Does a round of heartbeats wait for the next `Ready`?
-    pub(crate) fn is_round_due(&self) -> bool {
-        match &self.role {
-            Role::Leader(leader) => leader.is_round_due(),
-            Role::Follower(_) | Role::Candidate(_) => false,
-        }
-    }
-
-    /// A `Ready` is being cut.
-    pub(crate) fn send_unsent(&mut self) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.send_unsent(&mut self.common);
+    /// A `Ready` is being cut. What is made only now is made in its buffer, so a leader at rest needs none of its own.
+    pub(crate) fn send_unsent(&mut self, buffer: &mut Vec<Message>) {
+        let Raft { common, role: Role::Leader(leader) } = self else { return };
+        if leader.has_unsent(common) {
+            let lent = common.outbox.messages.is_empty();
+            if lent {
+                core::mem::swap(&mut common.outbox.messages, buffer);
+            }
+            leader.send_unsent(common);
+            if lent {
+                core::mem::swap(&mut common.outbox.messages, buffer);
+            }
         }
     }
 
@@ -441,6 +441,7 @@ impl<S: Storage> Raft<S> {
             Role::Leader(leader) => {
                 let transferee = leader.transferee();
                 drop_all(&mut leader.into_reads());
+                common.round_due = false;
                 if let Some(to) = transferee {
                     common
                         .outbox

@@ -268,7 +268,7 @@ impl<S: Storage> RawNode<S> {
         self.change().bootstrap(peers)
     }
 
-    /// Sends heartbeats now, at a leader: to learn at once who lives.
+    /// Sends heartbeats with the next [`Ready`], at a leader: to learn at once who lives.
     pub fn ping(&mut self) {
         self.change().ping();
     }

@@ -167,12 +167,12 @@ impl HandedOut {
     pub(crate) fn is_due<S: Storage>(&self, raft: &Raft<S>) -> bool {
         let common = &raft.common;
         let committed = common.log.committed();
-        !common.outbox.is_empty()
+        common.round_due
+            || !common.outbox.is_empty()
             || common.log.has_unwritten()
             || committed != self.hard_state.commit
             || (committed > common.log.handed() && !common.log.to_apply().is_empty())
             || (common.news && self.has_news(raft))
-            || raft.is_round_due()
     }
 
     /// Does the node differ from what was handed out, or has it voted for itself?
@@ -189,7 +189,7 @@ impl HandedOut {
         self.number = self.number.saturating_add(1);
         ready.number = self.number;
 
-        raft.send_unsent();
+        raft.send_unsent(&mut ready.messages);
         let promised = raft.common.news && self.tell_news(raft, ready);
         let common = &mut raft.common;
         if common.log.committed() != self.hard_state.commit {

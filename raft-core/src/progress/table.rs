@@ -22,6 +22,13 @@ impl ProgressTable {
         self.rows.len()
     }
 
+    /// Is there a row of anyone but this node? If so it isn't both the first and the last.
+    #[inline]
+    pub(crate) fn has_others(&self, me: NodeId) -> bool {
+        let other = |row: &(NodeId, Progress)| row.0 != me;
+        self.rows.first().is_some_and(other) || self.rows.last().is_some_and(other)
+    }
+
     /// To look at a few rows is faster than to search.
     #[inline]
     fn place(&self, id: NodeId) -> Option<usize> {

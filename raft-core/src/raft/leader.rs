@@ -46,8 +46,6 @@ pub(crate) struct Leader {
     gave_up_lease: bool,
     /// Something was appended or committed that the followers are told with the next `Ready`.
     unsent: bool,
-    /// The next round of heartbeats for reads begins with the next `Ready`, if not before.
-    round_due: bool,
 }
 
 /// What may be on its way to a peer.
@@ -97,7 +95,6 @@ impl Leader {
             transferee: None,
             gave_up_lease: false,
             unsent: false,
-            round_due: false,
         };
         let entry = Entry { payload: Payload::TermStart, term: common.term, index: leader.term_start };
         common.log.append(common.log.last(), core::iter::once(entry).collect::<Entries>());
@@ -212,7 +209,7 @@ impl Leader {
         }
         if common.clock.now() >= self.heartbeat_at {
             self.heartbeat_at = next_heartbeat(common);
-            self.broadcast_heartbeat(common);
+            self.beat(common);
         }
         Next::Stay
     }
@@ -270,13 +267,27 @@ impl Leader {
         }
     }
 
+    /// Sends heartbeats: now, or with the next `Ready`, which there is for them.
+    pub(crate) fn beat<S: Storage>(&mut self, common: &mut Common<S>) {
+        if common.config.batch_messages && (common.round_due || self.progress.has_others(common.id())) {
+            common.round_due = true;
+        } else {
+            self.broadcast_heartbeat(common);
+        }
+    }
+
+    /// Does anything wait for a `Ready` to be cut?
+    pub(crate) fn has_unsent<S: Storage>(&self, common: &Common<S>) -> bool {
+        self.unsent || common.round_due
+    }
+
     /// A `Ready` is being cut: what waited for it is sent.
     pub(crate) fn send_unsent<S: Storage>(&mut self, common: &mut Common<S>) {
+        if common.round_due {
+            self.broadcast_heartbeat(common);
+        }
         if core::mem::take(&mut self.unsent) {
             self.tell_of_log(common);
-        }
-        if self.is_round_due() {
-            self.broadcast_heartbeat(common);
         }
     }
 

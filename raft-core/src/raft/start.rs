@@ -43,6 +43,7 @@ impl<S: Storage> Raft<S> {
             groups: None,
             lost: initial.lost.map(Box::new),
             news: false,
+            round_due: false,
             next_read: rng.next().max(1),
             term,
             vote,

@@ -28,6 +28,7 @@ mod explain;
 mod faults_of_etcd;
 mod given_snapshots;
 mod guards;
+mod heartbeats;
 mod hostile;
 mod joint;
 mod layering;

@@ -173,22 +173,13 @@ impl Leader {
             }
         }
         if self.reads.pending.len() > waiting {
-            if common.config.batch_messages {
-                self.round_due = true;
-            } else {
-                self.broadcast_heartbeat(common);
-            }
+            self.beat(common);
         }
     }
 
-    /// Do reads wait for a round that begins with the next `Ready`?
-    pub(crate) fn is_round_due(&self) -> bool {
-        self.round_due
-    }
-
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
-    pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Option<Bytes> {
-        self.round_due = false;
+    pub(super) fn begin_round<S: Storage>(&mut self, common: &mut Common<S>) -> Option<Bytes> {
+        common.round_due = false;
         if self.reads.lease.is_none() && self.reads.pending.is_empty() {
             return None;
         }

@@ -50,7 +50,12 @@ impl Leader {
     pub(crate) fn on_membership<S: Storage>(&mut self, common: &mut Common<S>, renewed: &[NodeId]) -> Next {
         self.rebuild_progress(common, renewed);
         self.end_lease();
-        if !common.membership.is_voter(common.id()) && common.config.step_down_on_removal {
+        let removed = !common.membership.is_voter(common.id()) && common.config.step_down_on_removal;
+        // The last heartbeats of a leader that goes tell what is committed. Where nobody is left, no `Ready` is due for any.
+        if common.round_due && (removed || !self.progress.has_others(common.id())) {
+            self.broadcast_heartbeat(common);
+        }
+        if removed {
             info!(common.trace, "removed", "term" => common.term);
             return Next::Follow { term: common.term, leader: None, timer: Timer::Restart };
         }
