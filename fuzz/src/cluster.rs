@@ -79,6 +79,8 @@ pub struct Node<P: Parts = Own> {
     pub fuse: Option<Stage>,
     /// Its disk can't be read any more: it stays down until it is out of the configuration, and comes back empty.
     pub spoilt: bool,
+    /// Its caller doesn't look for `Ready`s after the next tick, if it leads.
+    pub busy: bool,
     /// Its state machine waits for a snapshot.
     pub damaged: bool,
     /// Its leader counts on what its disk no longer holds.
@@ -116,6 +118,7 @@ impl<P: Parts> Node<P> {
             disks: 0,
             fuse: None,
             spoilt: false,
+            busy: false,
             damaged: false,
             lossy: false,
             windows: (0, 0),

@@ -129,6 +129,7 @@ situations! {
     Rivals: "nodes campaign at the same time, and again before they can have been answered",
     Stranded: "a leader is cut off and takes on proposals, and its successor throws its log away",
     Paused: "a node doesn't run for a while",
+    CallerBusy: "a leader is called again before its caller has looked for a Ready",
     CutOff: "a node is cut off in one direction",
     Reconfigured: "settings are changed while a node runs",
 }

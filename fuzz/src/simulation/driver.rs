@@ -66,6 +66,9 @@ pub(super) struct Driver {
     hoard: Vec<Sent>,
 }
 
+/// One in so many ticks comes when a node's caller has no time to look for a `Ready`.
+const BUSY_ONE_IN: u32 = 16;
+
 /// So many messages may come again.
 const HOARD: usize = 64;
 
@@ -300,6 +303,11 @@ impl Driver {
                     let next = world.now + world.nodes[at].options.tick_every;
                     self.schedule(next, Due::Tick(at, life));
                     world.report.ticks += 1;
+                    // Drawn aside, so that seeds go on to mean what they meant.
+                    let mut aside = Rng::with_seed(self.rng.clone().u64(..));
+                    if self.chaos && aside.u32(0..BUSY_ONE_IN) == 0 {
+                        self.perform(world, Action::Busy(at))?;
+                    }
                     self.perform(world, Action::Tick(at))?;
                 }
                 Ok(())
@@ -431,6 +439,7 @@ pub(super) fn node_of(action: Action) -> Option<usize> {
         | Action::Campaign(at)
         | Action::Forget(at)
         | Action::Ping(at)
+        | Action::Busy(at)
         | Action::Shrink(at)
         | Action::Compact(at)
         | Action::Damage(at)

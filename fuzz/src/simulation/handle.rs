@@ -13,7 +13,7 @@ use crate::parts::{Parts, StateMachine};
 use crate::reached::Situation;
 
 impl<P: Parts> World<P> {
-    fn called(&mut self, at: usize, cause: Cause) -> Check {
+    pub(super) fn called(&mut self, at: usize, cause: Cause) -> Check {
         let (oracle, cx) = self.look(at);
         oracle.on_call(&cx, cause)
     }

@@ -191,6 +191,7 @@ impl fmt::Display for Action {
             }
             Action::Window { at, peer, messages } => write!(f, "window {} {} {messages}", at + 1, peer + 1),
             Action::Hurry { at, ticks } => write!(f, "hurry {} {ticks}", at + 1),
+            Action::Busy(at) => write!(f, "busy {}", at + 1),
             Action::Shrink(at) => write!(f, "shrink {}", at + 1),
             Action::Compact(at) => write!(f, "compact {}", at + 1),
             Action::Propose { at, count, bytes } => write!(f, "propose {} {count} {bytes}", at + 1),
@@ -312,6 +313,7 @@ impl<'a> Words<'a> {
             }
             "window" => Action::Window { at: self.at()?, peer: self.at()?, messages: self.number()? },
             "hurry" => Action::Hurry { at: self.at()?, ticks: self.number()? },
+            "busy" => Action::Busy(self.at()?),
             "shrink" => Action::Shrink(self.at()?),
             "compact" => Action::Compact(self.at()?),
             "propose" => Action::Propose { at: self.at()?, count: self.number()?, bytes: self.number()? },
