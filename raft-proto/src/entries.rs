@@ -25,6 +25,37 @@ pub struct Entries {
     part: Part,
 }
 
+/// The sums over some entries. None wraps, since they are of lengths of what is in memory.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sums {
+    encoded: u64,
+    payload: u64,
+}
+
+impl Sums {
+    fn of(entries: &[Entry]) -> Sums {
+        let mut sums = Sums::default();
+        // The length of positions that differ from this one in the last seven bits of the index only: in nearly every batch of all.
+        let of = |entry: &Entry| (entry.position(), entry.position_len());
+        let (mut like, mut position_len) = entries.first().map(of).unwrap_or_default();
+        for entry in entries {
+            if entry.term != like.term || (entry.index.get() ^ like.index.get()) >= 0x80 {
+                (like, position_len) = of(entry);
+            }
+            let (len, field_len) = entry.payload.lens();
+            sums.add(position_len.wrapping_add(field_len), len);
+        }
+        sums
+    }
+
+    /// One more entry, of these lengths.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, encoded: u64, payload: u64) {
+        self.encoded = self.encoded.wrapping_add(encoded);
+        self.payload = self.payload.wrapping_add(payload);
+    }
+}
+
 /// Which part of a batch, and its sums.
 #[derive(Clone, Copy, Default)]
 struct Part {
@@ -37,7 +68,7 @@ struct Part {
 }
 
 impl Entries {
-    /// As many entries as are told, which are filled in one after the other, where they stay.
+    /// As many entries as are told, which are filled in one after the other, where they stay. Who fills them in tells their sums.
     ///
     /// # Errors
     /// That of the first which can't be filled in.
@@ -45,34 +76,26 @@ impl Entries {
     #[inline(always)]
     pub(crate) fn filled<E>(
         count: usize,
-        fill: impl FnOnce(&mut [Entry]) -> Result<(), E>,
+        fill: impl FnOnce(&mut [Entry]) -> Result<Sums, E>,
     ) -> Result<Entries, E> {
         let blank = |_| Entry { payload: Payload::TermStart, term: Term::ZERO, index: Index::ZERO };
         let mut entries: Arc<[Entry]> = (0..count).map(blank).collect();
         // Nobody else has them yet.
-        fill(Arc::get_mut(&mut entries).unwrap_or_default())?;
-        Ok(if count == 0 { Entries::default() } else { Entries::new(entries, 0, 0) })
+        let sums = fill(Arc::get_mut(&mut entries).unwrap_or_default())?;
+        let filled = Entries { batch: Some(entries), part: Part::default() };
+        Ok(if count == 0 { Entries::default() } else { filled.with(sums) })
     }
 
     fn new(batch: Arc<[Entry]>, before: u32, behind: u32) -> Entries {
-        let part = Part { before, behind, ..Part::default() };
-        let mut entries = Entries { batch: Some(batch), part };
-        let (mut encoded, mut payload): (u64, u64) = (0, 0);
-        // The length of positions that differ from this one in the last seven bits of the index only: in nearly every batch of all.
-        let of = |entry: &Entry| (entry.position(), entry.position_len());
-        let (mut like, mut position_len) = entries.first().map(of).unwrap_or_default();
-        for entry in &entries {
-            if entry.term != like.term || (entry.index.get() ^ like.index.get()) >= 0x80 {
-                (like, position_len) = of(entry);
-            }
-            let (len, field_len) = entry.payload.lens();
-            // No sum of lengths that are in memory wraps.
-            encoded = encoded.wrapping_add(position_len).wrapping_add(field_len);
-            payload = payload.wrapping_add(len);
-        }
-        entries.part.encoded = u32::try_from(encoded).unwrap_or(u32::MAX);
-        entries.part.payload = u32::try_from(payload).unwrap_or(u32::MAX);
-        entries
+        let uncounted = Entries { batch: Some(batch), part: Part { before, behind, ..Part::default() } };
+        let sums = Sums::of(&uncounted);
+        uncounted.with(sums)
+    }
+
+    fn with(mut self, sums: Sums) -> Entries {
+        self.part.encoded = u32::try_from(sums.encoded).unwrap_or(u32::MAX);
+        self.part.payload = u32::try_from(sums.payload).unwrap_or(u32::MAX);
+        self
     }
 
     /// Is there none?

@@ -177,7 +177,7 @@ const fn varint_len(value: u64) -> u64 {
 
 /// No length of what is in memory is so large that this wraps.
 #[inline]
-const fn bytes_field_len(len: u64) -> u64 {
+pub(crate) const fn bytes_field_len(len: u64) -> u64 {
     len.wrapping_add(varint_len(len)).wrapping_add(1)
 }
 

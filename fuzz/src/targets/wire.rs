@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
 use raft_core::{
-    AppendEntriesReply, Body, ConfChange, ConfChangeV2, ConfState, Entry, HardState, Index, LogPosition,
-    Message, Payload, Snapshot, Term,
+    AppendEntries, AppendEntriesReply, Body, ConfChange, ConfChangeV2, ConfState, Entry, HardState, Index,
+    LogPosition, Message, Payload, Propose, Snapshot, Term,
 };
 use raft_proto::wire::{self, DecodeError};
 
@@ -53,7 +53,22 @@ fn any_bytes(kind: u8, bytes: Bytes) {
         3 => accepted_is_kept(bytes, SNAPSHOT),
         4 => accepted_is_kept(bytes, CONF_CHANGE),
         5 => accepted_is_kept(bytes, CONF_CHANGE_V2),
-        _ => accepted_is_kept(bytes, MESSAGE),
+        _ => {
+            if let Ok(message) = read(bytes, MESSAGE) {
+                is_read_as_written(&message, MESSAGE);
+                is_counted(&message);
+            }
+        }
+    }
+}
+
+/// A batch knows its sums, which reading doesn't get by adding up what was read.
+fn is_counted(message: &Message) {
+    if let Body::AppendEntries(AppendEntries { entries, .. }) | Body::Propose(Propose { entries }) =
+        &message.body
+    {
+        assert_eq!(entries.encoded_len(), entries.iter().map(Entry::encoded_len).sum::<u64>());
+        assert_eq!(entries.payload_len(), entries.iter().map(|entry| entry.payload.len()).sum::<u64>());
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_proto::Message;
 use raft_proto::wire::{self, DecodeError};
+use raft_proto::{AppendEntries, Body, Entry, Message, Propose};
 
 use crate::any;
 use crate::prost::{self, Refusal};
@@ -46,6 +46,13 @@ fn message_or_refusal(input: &Bytes) -> Result<Message, DecodeError> {
     let message = as_prost(input, wire::decode_message, prost::decode_message)?;
     let written = encoded(&message, wire::encode_message);
     assert_eq!(wire::decode_message(written).as_ref(), Ok(&message));
+    if let Body::AppendEntries(AppendEntries { entries, .. }) | Body::Propose(Propose { entries }) =
+        &message.body
+    {
+        let sum = |len: fn(&Entry) -> u64| entries.iter().map(len).sum::<u64>();
+        assert_eq!(entries.encoded_len(), sum(Entry::encoded_len));
+        assert_eq!(entries.payload_len(), sum(|entry| entry.payload.len()));
+    }
     Ok(message)
 }
 
@@ -220,6 +227,17 @@ proptest! {
     fn damaged_snapshots(snapshot in any::snapshot(), damages in vec(damage(), 0..5)) {
         decode_as_everything(&damaged(encoded(&snapshot, wire::encode_snapshot), damages));
     }
+}
+
+/// Entries of one length, one after the other, are read by what they have in common. Numbers that were written longer than need be
+/// belong to that, and not to what is counted.
+#[test]
+fn numbers_that_are_too_long_count_as_we_write_them() {
+    let entry = |index: u8| format!("3a 0d  10 87 80 00  18 {index:02x}  22 05 'abcde' ");
+    let all: String = (1..=9).map(entry).collect();
+    let message = message_or_refusal(&bytes(&format!("08 03 10 02 18 01 20 07 {all}"))).unwrap();
+    let Body::AppendEntries(append) = message.body else { panic!("{message:?}") };
+    assert_eq!((append.entries.len(), append.entries.encoded_len()), (9, 9 * 11));
 }
 
 /// The strategy above is worth something only if much of what it makes is let in.

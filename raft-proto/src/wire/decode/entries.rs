@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::changes::{read_conf_change, read_conf_change_v2};
 use super::{NESTED, Result, index, term};
+use crate::entries::Sums;
+use crate::entry::bytes_field_len;
 use crate::wire::numbers::{entry, entry_type, message};
 use crate::wire::reader::Reader;
 use crate::wire::{DecodeError, Flaw};
@@ -66,7 +68,8 @@ impl<'a> RawEntries<'a> {
 
     #[inline(never)]
     pub(super) fn read(self, source: &Bytes) -> Result<Entries> {
-        let mut reading = Reading { raw: self, source, last_len: 0, alike: Alike::NOTHING };
+        let mut reading =
+            Reading { raw: self, source, last_len: 0, alike: Alike::NOTHING, sums: Sums::default() };
         Entries::filled(self.count, |entries| {
             // Several payloads are cut out before the first is moved to where it stays: a processor that is to read again what
             // it has just written, in other units, waits until that is done.
@@ -85,16 +88,18 @@ impl<'a> RawEntries<'a> {
                 let at = reading.next(entry)?;
                 put(entry, source.slice(at));
             }
-            Ok(())
+            Ok(reading.sums)
         })
     }
 
     pub(super) fn read_proposals(mut self, source: &Bytes) -> Result<Entries> {
         Entries::filled(self.count, |entries| {
+            let mut sums = Sums::default();
             for entry in entries {
                 *entry = RawEntry::read(self.next()?, NESTED)?.proposal(source)?;
+                sums.add(entry.encoded_len(), entry.payload.len());
             }
-            Ok(())
+            Ok(sums)
         })
     }
 }
@@ -103,7 +108,8 @@ impl<'a> RawEntries<'a> {
 #[inline(always)]
 fn put(entry: &mut Entry, data: Bytes) {
     if !data.is_empty() {
-        entry.payload = Payload::Normal(data);
+        // There is nothing yet that would have to be dropped.
+        core::mem::forget(core::mem::replace(&mut entry.payload, Payload::Normal(data)));
     }
 }
 
@@ -114,6 +120,7 @@ struct Reading<'a> {
     /// The length of the last one.
     last_len: usize,
     alike: Alike,
+    sums: Sums,
 }
 
 impl Reading<'_> {
@@ -123,6 +130,7 @@ impl Reading<'_> {
         if let Some((index, data)) = self.alike.read(&mut self.raw.reader) {
             entry.term = self.alike.term;
             entry.index = index;
+            self.sums.add(self.alike.encoded_len, data.len() as u64);
             return Ok(data);
         }
         self.next_of_any_kind(entry)
@@ -136,14 +144,18 @@ impl Reading<'_> {
         let command = Command::read(reader).filter(|command| !command.data.is_empty());
         let Some(command) = command else {
             *entry = RawEntry::read(reader, NESTED)?.entry(self.source)?;
+            self.sums.add(entry.encoded_len(), entry.payload.len());
             return Ok(0..0);
         };
         entry.term = command.term;
         entry.index = command.index;
+        let data_len = command.data.len() as u64;
+        let encoded_len = entry.position_len().wrapping_add(bytes_field_len(data_len));
+        self.sums.add(encoded_len, data_len);
         // Two of one length are the beginning of a run.
         let len = self.raw.reader.position().wrapping_sub(start.position());
         if len == self.last_len {
-            self.alike = Alike::new(start, len, &command).unwrap_or(Alike::NOTHING);
+            self.alike = Alike::new(start, len, &command, encoded_len).unwrap_or(Alike::NOTHING);
         }
         self.last_len = len;
         Ok(command.data)
@@ -191,6 +203,8 @@ struct Alike {
     same: u128,
     data_at: usize,
     len: usize,
+    /// The length that they have as we write them.
+    encoded_len: u64,
     term: Term,
     /// The index without its last seven bits, and where in the head those are.
     index: u64,
@@ -204,13 +218,14 @@ impl Alike {
         same: u128::MAX,
         data_at: 0,
         len: usize::MAX,
+        encoded_len: 0,
         term: Term::ZERO,
         index: 0,
         index_shift: 0,
     };
 
     /// What has this command in common with others? It starts with the key of the entry and has this length from there.
-    fn new(start: Reader<'_>, len: usize, command: &Command) -> Option<Alike> {
+    fn new(start: Reader<'_>, len: usize, command: &Command, encoded_len: u64) -> Option<Alike> {
         let bits = |place: usize| place.checked_sub(start.position())?.checked_mul(8)?.try_into().ok();
         let index_shift: u32 = bits(command.index_at)?;
         let ignored = u128::MAX.checked_shl(bits(command.data.start)?).unwrap_or_default();
@@ -220,6 +235,7 @@ impl Alike {
             same: !(ignored | 0x7f_u128.wrapping_shl(index_shift)),
             data_at,
             len,
+            encoded_len,
             term: command.term,
             index: command.index.get() & !0x7f,
             index_shift,
