@@ -1,7 +1,5 @@
 //! Nodes and their inboxes.
 
-use std::collections::VecDeque;
-
 use super::{Node, Setup, Tally};
 
 /// A cluster in one thread.
@@ -9,7 +7,7 @@ pub(crate) struct Cluster<N: Node> {
     /// In ascending order of their ids, which begin at 1 and have no gaps.
     pub(crate) nodes: Vec<N>,
     /// What has arrived at each.
-    pub(crate) inboxes: Vec<VecDeque<N::Message>>,
+    pub(crate) inboxes: Vec<Vec<N::Message>>,
     /// That of each: they stand for processes.
     pub(crate) rooms: Vec<N::Room>,
     /// How many nodes are there to the others; the messages to those after them are lost.
@@ -27,7 +25,7 @@ impl<N: Node> Cluster<N> {
     /// A cluster without a leader.
     pub(crate) fn start(setup: &Setup) -> Cluster<N> {
         let nodes: Vec<N> = setup.members().into_iter().map(|id| N::start(id, setup)).collect();
-        let inboxes = nodes.iter().map(|_| VecDeque::new()).collect();
+        let inboxes = nodes.iter().map(|_| Vec::new()).collect();
         let rooms = nodes.iter().map(|_| N::Room::default()).collect();
         Cluster { connected: nodes.len(), nodes, inboxes, rooms }
     }
@@ -61,14 +59,15 @@ impl<N: Node> Cluster<N> {
         while busy {
             busy = false;
             for (at, (node, room)) in nodes[..*connected].iter_mut().zip(&mut *rooms).enumerate() {
-                while let Some(message) = inboxes[at].pop_front() {
-                    node.step(message);
+                let inbox = &mut inboxes[at];
+                if !inbox.is_empty() {
+                    inbox.drain(..).for_each(|message| node.step(message));
                     busy = true;
                 }
-                busy |= node.handle(room, |to, message| inboxes[place(to)].push_back(message));
+                busy |= node.handle(room, |to, message| inboxes[place(to)].push(message));
             }
         }
-        inboxes[*connected..].iter_mut().for_each(VecDeque::clear);
+        inboxes[*connected..].iter_mut().for_each(Vec::clear);
     }
 
     /// Panics unless every node that is connected has applied this.

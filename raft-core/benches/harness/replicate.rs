@@ -1,7 +1,5 @@
 //! W1 to W6, W12, W14: proposals to a cluster at rest, to one that is always busy, and to one whose log is long.
 
-use std::collections::VecDeque;
-
 use super::cluster::{Cluster, Payloads, place};
 use super::{COMPACT_EVERY, Meter, Node, Setup, Workload};
 
@@ -73,14 +71,14 @@ pub(crate) struct Pipeline<N: Node> {
     cluster: Cluster<N>,
     payloads: Payloads,
     /// What arrives in the next turn.
-    next: Vec<VecDeque<N::Message>>,
+    next: Vec<Vec<N::Message>>,
 }
 
 impl<N: Node> Pipeline<N> {
     /// Three nodes, and commands of this size.
     pub(crate) fn new(size: usize) -> Pipeline<N> {
         let cluster = Cluster::elected(&Setup::of(3));
-        let next = cluster.nodes.iter().map(|_| VecDeque::new()).collect();
+        let next = cluster.nodes.iter().map(|_| Vec::new()).collect();
         Pipeline { cluster, payloads: Payloads::new(size), next }
     }
 }
@@ -93,7 +91,7 @@ impl<N: Node> Workload for Pipeline<N> {
                 nodes[0].propose(payloads.one());
                 for ((node, inbox), room) in nodes.iter_mut().zip(inboxes.iter_mut()).zip(rooms.iter_mut()) {
                     inbox.drain(..).for_each(|message| node.step(message));
-                    node.handle(room, |to, message| next[place(to)].push_back(message));
+                    node.handle(room, |to, message| next[place(to)].push(message));
                 }
                 std::mem::swap(inboxes, next);
             }
