@@ -67,6 +67,24 @@ fn a_batch_is_divided_by_the_limit_of_a_message_and_stops_at_the_window() {
 }
 
 #[test]
+fn what_an_acknowledgement_makes_room_for_goes_with_the_next_ready_if_one_is_due_and_at_once_if_not() {
+    let mut cluster = led(|config| config.max_inflight_messages = 1);
+    cluster.settle();
+    cluster.propose(1, "a").unwrap();
+    cluster.deliver_if(is_append);
+    let [second, third] = cluster.take_if(is_append_reply).try_into().unwrap();
+    let node = cluster.node_mut(1);
+    node.propose("b".into()).unwrap();
+    node.step(second).unwrap();
+    cluster.pump(1);
+    assert_eq!((appends_to(&cluster, 2), appends_to(&cluster, 3)), (vec![vec![3]], vec![]));
+    cluster.take_all();
+    cluster.node_mut(1).step(third).unwrap();
+    cluster.pump(1);
+    assert_eq!((appends_to(&cluster, 2), appends_to(&cluster, 3)), (vec![], vec![vec![3]]));
+}
+
+#[test]
 fn acknowledgements_that_arrive_together_are_followed_by_one_word_of_the_commit_index() {
     let mut cluster = led(|_| {});
     for _ in 0..3 {

@@ -203,7 +203,10 @@ impl Leader {
             self.spread(common);
         }
         if from != common.id() {
-            self.send_next(common, from, tells && !news);
+            // What waits for the next `Ready` goes to all peers then, who share it.
+            if !self.unsent {
+                self.send_next(common, from, tells && !news);
+            }
             self.continue_transfer(common, from);
         }
         Ok(())
