@@ -79,7 +79,7 @@ pub struct Node<P: Parts = Own> {
     pub fuse: Option<Stage>,
     /// Its disk can't be read any more: it stays down until it is out of the configuration, and comes back empty.
     pub spoilt: bool,
-    /// Its caller doesn't look for `Ready`s after the next tick, if it leads.
+    /// Its caller doesn't look for `Ready`s after the next tick or request, if it leads.
     pub busy: bool,
     /// Its state machine waits for a snapshot.
     pub damaged: bool,

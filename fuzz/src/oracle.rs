@@ -18,8 +18,8 @@ mod votes;
 use std::fmt;
 
 use raft_core::{
-    Body, ConfChangeV2, ConfState, DataLoss, Entry, HardState, Index, Message, NodeId, PeerState, RawNode,
-    Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Storage,
+    Body, ConfChangeV2, ConfState, DataLoss, Entry, HardState, Index, LogPosition, Message, NodeId,
+    PeerState, RawNode, Ready, RoleKind, Snapshot, SnapshotStatus, StepError, Storage,
 };
 
 use raft_core::Violation as Invariant;
@@ -240,7 +240,11 @@ impl Oracle {
         if summary.kind == Kind::TransferLeader {
             self.on_transfer_asked(cx.at);
         }
-        self.before_step = self.elections.before_step(cx, raw, message, self.shadows[cx.at].last());
+        let last = self.shadows[cx.at].last();
+        // A leader whose caller is busy has entries of its own term that weren't handed out.
+        let own = LogPosition::new(raw.term(), raw.last_index());
+        let last = if own.index > last.index { own } else { last };
+        self.before_step = self.elections.before_step(cx, raw, message, last);
     }
 
     /// It was stepped.

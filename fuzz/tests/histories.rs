@@ -54,7 +54,7 @@ fn history(operations: &[Operation]) -> Vec<porcupine_rs::Operation<Register>> {
 #[test]
 fn what_clients_see_is_linearizable() {
     let mut checked = 0;
-    for seed in 50_000..50_040 {
+    for seed in 50_000..50_050 {
         let report = run(seed, &Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
         let history = history(&report.operations);
         checked += history.len();

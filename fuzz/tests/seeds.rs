@@ -62,7 +62,7 @@ fn a_failure_is_cut_down_to_what_it_takes() {
     assert!((50..=100).contains(&failure.trail.len()), "{}", failure.trail.len());
     let whole = failure.schedule.as_ref().unwrap();
     let short = failure.shrink().unwrap();
-    assert!(short.len() < whole.len() / 10, "{} of {}:\n{short}", short.len(), whole.len());
+    assert!(short.len() < whole.len() / 5, "{} of {}:\n{short}", short.len(), whole.len());
     let text = with_remarks(&short, &failure.violation.to_string());
     let read: Schedule = text.parse().unwrap();
     assert_eq!(read.to_string(), short.to_string());

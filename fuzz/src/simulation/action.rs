@@ -120,7 +120,7 @@ pub enum Action {
     Window { at: usize, peer: usize, messages: u32 },
     /// The next election time-out of a node is so many ticks.
     Hurry { at: usize, ticks: u32 },
-    /// A node's caller is busy when its clock ticks next: if it leads then, `Ready`s are looked for only after another call.
+    /// A node's caller is busy at the next tick or request: if it leads then, `Ready`s are looked for only after another call.
     Busy(usize),
     /// A node gives back the memory of its empty buffers.
     Shrink(usize),

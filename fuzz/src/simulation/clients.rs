@@ -3,7 +3,7 @@
 use raft_core::{ConfChangeKind, ConfChangeTransition};
 
 use super::action::{Action, Change, Limits};
-use super::driver::{Driver, Due};
+use super::driver::{Driver, Due, node_of};
 use super::world::World;
 use crate::oracle::{Check, Request};
 use crate::parts::Parts;
@@ -39,6 +39,9 @@ impl Driver {
             }
         };
         self.patience[client] = (world.now + self.rng.u64(300_000..3_000_000), tries + 1);
+        if let Some(at) = node_of(action) {
+            self.keep_busy(world, at, 8)?;
+        }
         self.perform(world, action)?;
         if world.oracle.clients.request(client).is_none() {
             self.patience[client].1 = 0;

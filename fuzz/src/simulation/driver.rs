@@ -66,9 +66,6 @@ pub(super) struct Driver {
     hoard: Vec<Sent>,
 }
 
-/// One in so many ticks comes when a node's caller has no time to look for a `Ready`.
-const BUSY_ONE_IN: u32 = 16;
-
 /// So many messages may come again.
 const HOARD: usize = 64;
 
@@ -122,6 +119,13 @@ impl Driver {
         let node = &world.nodes[at];
         let phase = self.rng.u64(0..=node.options.tick_every);
         self.schedule(world.now + phase, Due::Tick(at, node.lives));
+    }
+
+    /// One time in so many a node's caller has no time to look for a `Ready` when what comes next is done. Drawn aside, so that seeds
+    /// go on to mean what they meant.
+    pub(super) fn keep_busy<P: Parts>(&mut self, world: &mut World<P>, at: usize, one_in: u32) -> Check {
+        let mut aside = Rng::with_seed(self.rng.clone().u64(..));
+        if self.chaos && aside.u32(0..one_in) == 0 { self.perform(world, Action::Busy(at)) } else { Ok(()) }
     }
 
     /// Does something, and sees to what follows.
@@ -303,11 +307,7 @@ impl Driver {
                     let next = world.now + world.nodes[at].options.tick_every;
                     self.schedule(next, Due::Tick(at, life));
                     world.report.ticks += 1;
-                    // Drawn aside, so that seeds go on to mean what they meant.
-                    let mut aside = Rng::with_seed(self.rng.clone().u64(..));
-                    if self.chaos && aside.u32(0..BUSY_ONE_IN) == 0 {
-                        self.perform(world, Action::Busy(at))?;
-                    }
+                    self.keep_busy(world, at, 16)?;
                     self.perform(world, Action::Tick(at))?;
                 }
                 Ok(())

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft_core::{ConfState, DataLossReport, Entry, Index, ReadError, Ready, RoleKind, Snapshot, TransferEnd};
 
 use super::world::World;
-use crate::cluster::{Node, Stage};
+use crate::cluster::{Node, Raw, Stage};
 use crate::disk::Store;
 use crate::machine::Command;
 use crate::members::Members;
@@ -13,7 +13,7 @@ use crate::parts::{Parts, StateMachine};
 use crate::reached::Situation;
 
 impl<P: Parts> World<P> {
-    pub(super) fn called(&mut self, at: usize, cause: Cause) -> Check {
+    fn called(&mut self, at: usize, cause: Cause) -> Check {
         let (oracle, cx) = self.look(at);
         oracle.on_call(&cx, cause)
     }
@@ -40,6 +40,20 @@ impl<P: Parts> World<P> {
         }
         let (oracle, cx) = self.look(at);
         oracle.after_event(&cx, cause)
+    }
+
+    /// The same, unless its caller is busy: then all that is to be done waits for another call. Only what is made when it leaves may
+    /// wait: with other messages the oracle counts on that none was made before what has happened since, a change of the members or an
+    /// answer.
+    pub(super) fn drain_unless_busy(&mut self, at: usize, cause: Cause) -> Check {
+        let node = &mut self.nodes[at];
+        let busy = std::mem::take(&mut node.busy);
+        let waits = |raw: &Raw<P>| raw.role() == RoleKind::Leader && raw.config().batch_messages;
+        if busy && node.raw.as_ref().is_some_and(waits) {
+            self.reached.reach(Situation::CallerBusy);
+            return self.called(at, cause);
+        }
+        self.drain(at, cause)
     }
 
     /// Handles a `Ready`: writes it at once and applies, or hands it to the disk and goes on.

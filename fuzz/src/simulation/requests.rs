@@ -55,7 +55,7 @@ impl<P: Parts> World<P> {
                 self.reached.reach_if(transfer, Situation::TransferRefusesProposal);
             }
         }
-        self.drain(at, Cause::Other)
+        self.drain_unless_busy(at, Cause::Other)
     }
 
     /// Entries that nobody waits for are proposed.
@@ -65,7 +65,7 @@ impl<P: Parts> World<P> {
         if let Ok(Proposal::Appended { .. }) = raw.propose_batch((0..count).map(|_| payload.clone())) {
             self.oracle.on_proposed(raw, u64::from(count) * bytes as u64)?;
         }
-        self.drain(at, Cause::Other)
+        self.drain_unless_busy(at, Cause::Other)
     }
 
     /// A client reads at a node.
@@ -83,7 +83,7 @@ impl<P: Parts> World<P> {
         if raw.read_index(context, mode).is_ok() {
             self.oracle.clients.read(client, at, number, committed);
         }
-        self.drain(at, Cause::Other)
+        self.drain_unless_busy(at, Cause::Other)
     }
 
     /// A membership change is proposed. Where nobody else keeps its rules, who proposes it does.

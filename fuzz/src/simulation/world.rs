@@ -193,16 +193,7 @@ impl<P: Parts> World<P> {
         node.make_wanted_snapshot()?;
         let (oracle, cx) = self.look(at);
         oracle.on_tick(&cx);
-        let node = &mut self.nodes[at];
-        let busy = std::mem::take(&mut node.busy);
-        // Only heartbeats that are made when they leave may wait: with other messages the oracle counts on that none was made before
-        // what has happened since, a change of the members or an answer.
-        let waits = |raw: &Raw<P>| raw.role() == RoleKind::Leader && raw.config().batch_messages;
-        if busy && node.raw.as_ref().is_some_and(waits) {
-            self.reached.reach(Situation::CallerBusy);
-            return self.called(at, Cause::Tick);
-        }
-        self.drain(at, Cause::Tick)
+        self.drain_unless_busy(at, Cause::Tick)
     }
 
     fn deliver(&mut self, sent: &mut Option<Sent>) -> Check {
