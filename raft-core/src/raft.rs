@@ -280,7 +280,7 @@ impl<S: Storage> Raft<S> {
         }
     }
 
-    /// Heartbeats, now.
+    /// Heartbeats, though none are due.
     pub(crate) fn ping(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
             leader.beat(&mut self.common);

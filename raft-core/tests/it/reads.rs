@@ -189,6 +189,17 @@ fn reads_that_are_asked_for_between_two_readys_share_a_round() {
 }
 
 #[test]
+fn a_leader_that_is_deposed_while_it_hands_over_drops_its_reads() {
+    let mut cluster = led(|_| {});
+    cluster.read(1, "r", ReadMode::Quorum).unwrap();
+    let node = cluster.node_mut(1);
+    node.transfer_leader(id(2)).unwrap();
+    node.step(message(2, 1, 9, heartbeat(0))).unwrap();
+    cluster.pump(1);
+    assert_eq!(dropped(&cluster, 1), [("r".to_owned(), ReadError::LeaderChanged)]);
+}
+
+#[test]
 fn a_round_that_begins_before_the_next_ready_is_that_of_the_reads_before_it() {
     let mut cluster = led(|_| {});
     cluster.node_mut(1).read_index("r".into(), ReadMode::Quorum).unwrap();
