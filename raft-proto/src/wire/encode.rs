@@ -22,7 +22,7 @@ use crate::{
     Snapshot, SnapshotMetadata, Term, VoteReply,
 };
 
-/// Appends a message to the buffer.
+/// Appends a message to the buffer, in which room is made first: for its entries a few bytes each more than they take.
 ///
 /// In a [`Body::TransferLeader`] the sender is lost, as in etcd: the transferee stands in its place.
 pub fn encode_message(message: &Message, buf: &mut BytesMut) {
