@@ -25,7 +25,7 @@ pub struct Entries {
     part: Part,
 }
 
-/// The sums over some entries. None wraps, since they are of lengths of what is in memory.
+/// The sums over some entries. They saturate: entries can share a payload, so no memory bounds them.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sums {
     encoded: u64,
@@ -51,8 +51,8 @@ impl Sums {
     /// One more entry, of these lengths.
     #[inline(always)]
     pub(crate) fn add(&mut self, encoded: u64, payload: u64) {
-        self.encoded = self.encoded.wrapping_add(encoded);
-        self.payload = self.payload.wrapping_add(payload);
+        self.encoded = self.encoded.saturating_add(encoded);
+        self.payload = self.payload.saturating_add(payload);
     }
 }
 
