@@ -310,10 +310,16 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// Does a round of heartbeats wait for the next `Ready`?
+    #[inline]
+    pub(crate) fn is_round_due(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.is_round_due())
+    }
+
     /// A `Ready` is being cut. What is made only now is made in its buffer, so a leader at rest needs none of its own.
     pub(crate) fn send_unsent(&mut self, buffer: &mut Vec<Message>) {
         let Raft { common, role: Role::Leader(leader) } = self else { return };
-        if leader.has_unsent(common) {
+        if leader.has_unsent() {
             let lent = common.outbox.messages.is_empty();
             if lent {
                 core::mem::swap(&mut common.outbox.messages, buffer);
@@ -441,7 +447,6 @@ impl<S: Storage> Raft<S> {
             Role::Leader(leader) => {
                 let transferee = leader.transferee();
                 drop_all(&mut leader.into_reads());
-                common.round_due = false;
                 if let Some(to) = transferee {
                     common
                         .outbox

@@ -164,11 +164,16 @@ impl HandedOut {
     }
 
     /// Is anything due? Exactly then [`cut`](HandedOut::cut) gives a `Ready` that isn't empty.
+    #[inline]
     pub(crate) fn is_due<S: Storage>(&self, raft: &Raft<S>) -> bool {
+        raft.is_round_due() || self.is_more_due(raft)
+    }
+
+    /// Anything but heartbeats, which are nearly all that is due where nothing happens.
+    fn is_more_due<S: Storage>(&self, raft: &Raft<S>) -> bool {
         let common = &raft.common;
         let committed = common.log.committed();
-        common.round_due
-            || !common.outbox.is_empty()
+        !common.outbox.is_empty()
             || common.log.has_unwritten()
             || committed != self.hard_state.commit
             || (committed > common.log.handed() && !common.log.to_apply().is_empty())

@@ -55,8 +55,6 @@ pub(crate) struct Common<S> {
     /// Role, leader, term, vote or loss may differ from what the last `Ready` said. Whatever changes one of them sets it, so that
     /// nobody has to compare them all to learn that nothing is due.
     pub(crate) news: bool,
-    /// A leader's next round of heartbeats is made when the next `Ready` is cut, which there is for it.
-    pub(crate) round_due: bool,
     /// Nothing until something is counted.
     pub(crate) counters: Option<Box<Counters>>,
     pub(crate) trace: Trace,
@@ -122,12 +120,11 @@ impl<S> Hash for Common<S> {
             groups,
             lost,
             news: _,
-            round_due,
             counters: _,
             trace: _,
         } = self;
         (term, vote, log, membership, applied_membership, outbox, clock).hash(state);
-        (bound_until, durable_term, next_read, changed_at, groups, lost, round_due).hash(state);
+        (bound_until, durable_term, next_read, changed_at, groups, lost).hash(state);
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Leader {
     gave_up_lease: bool,
     /// Something was appended or committed that the followers are told with the next `Ready`.
     unsent: bool,
+    /// The next round of heartbeats is made when the next `Ready` is cut, which there is for it.
+    round_due: bool,
 }
 
 /// What may be on its way to a peer.
@@ -95,6 +97,7 @@ impl Leader {
             transferee: None,
             gave_up_lease: false,
             unsent: false,
+            round_due: false,
         };
         let entry = Entry { payload: Payload::TermStart, term: common.term, index: leader.term_start };
         common.log.append(common.log.last(), core::iter::once(entry).collect::<Entries>());
@@ -269,21 +272,25 @@ impl Leader {
 
     /// Sends heartbeats: now, or with the next `Ready`, which there is for them.
     pub(crate) fn beat<S: Storage>(&mut self, common: &mut Common<S>) {
-        if common.config.batch_messages && (common.round_due || self.progress.has_others(common.id())) {
-            common.round_due = true;
+        if common.config.batch_messages && (self.round_due || self.progress.has_others(common.id())) {
+            self.round_due = true;
         } else {
             self.broadcast_heartbeat(common);
         }
     }
 
+    pub(crate) fn is_round_due(&self) -> bool {
+        self.round_due
+    }
+
     /// Does anything wait for a `Ready` to be cut?
-    pub(crate) fn has_unsent<S: Storage>(&self, common: &Common<S>) -> bool {
-        self.unsent || common.round_due
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent || self.round_due
     }
 
     /// A `Ready` is being cut: what waited for it is sent.
     pub(crate) fn send_unsent<S: Storage>(&mut self, common: &mut Common<S>) {
-        if common.round_due {
+        if self.round_due {
             self.broadcast_heartbeat(common);
         }
         if core::mem::take(&mut self.unsent) {

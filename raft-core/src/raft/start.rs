@@ -43,7 +43,6 @@ impl<S: Storage> Raft<S> {
             groups: None,
             lost: initial.lost.map(Box::new),
             news: false,
-            round_due: false,
             next_read: rng.next().max(1),
             term,
             vote,

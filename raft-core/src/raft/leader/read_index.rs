@@ -178,8 +178,8 @@ impl Leader {
     }
 
     /// The number of the round that begins now, as it travels; nothing if nobody depends on it.
-    pub(super) fn begin_round<S: Storage>(&mut self, common: &mut Common<S>) -> Option<Bytes> {
-        common.round_due = false;
+    pub(super) fn begin_round<S: Storage>(&mut self, common: &Common<S>) -> Option<Bytes> {
+        self.round_due = false;
         if self.reads.lease.is_none() && self.reads.pending.is_empty() {
             return None;
         }

@@ -52,7 +52,7 @@ impl Leader {
         self.end_lease();
         let removed = !common.membership.is_voter(common.id()) && common.config.step_down_on_removal;
         // The last heartbeats of a leader that goes tell what is committed. Where nobody is left, no `Ready` is due for any.
-        if common.round_due && (removed || !self.progress.has_others(common.id())) {
+        if self.round_due && (removed || !self.progress.has_others(common.id())) {
             self.broadcast_heartbeat(common);
         }
         if removed {
